@@ -1,0 +1,1 @@
+"""Liver CT segmentation: data sets, learners, metrics and plotting behind the notebooks."""

@@ -1,0 +1,1 @@
+"""From files of any source to slices on disk and batches on the device."""

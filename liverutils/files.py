@@ -1,0 +1,55 @@
+"""Files that appear whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def written_aside(target: Path | str) -> Iterator[Path]:
+    """Yield a path beside `target` to write a file or folder to; rename it to `target` at the end.
+
+    If the block raises, what was written is removed and `target` stays as it was. A process
+    killed inside the block leaves `target` untouched too; its remains, `.NAME.PID.partial`, are
+    removed by the next writer of the same target once that process is gone.
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for remains in target.parent.glob(f".{target.name}.*.partial"):
+        if not _is_running(int(remains.name.split(".")[-2])):
+            _remove(remains)
+    aside = target.parent / f".{target.name}.{os.getpid()}.partial"
+    try:
+        yield aside
+        if aside.is_dir() and target.is_dir():
+            shutil.rmtree(target)
+        aside.replace(target)
+    finally:
+        _remove(aside)
+
+
+def write_json(path: Path | str, content: Any) -> None:
+    """Write `content` as indented JSON, whole or not at all."""
+    with written_aside(path) as aside:
+        aside.write_text(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
