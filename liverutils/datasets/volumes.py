@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +10,19 @@ from typing import Any, BinaryIO, Literal
 
 import nibabel as nib
 import numpy as np
+import pydicom
 from isal import igzip, isal_zlib
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import pixel_array
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    generate_uid,
+)
 
+from liverutils.datasets.archives import list_files, open_file, read_files
 from liverutils.errors import BadInput
 from liverutils.files import written_aside
 
@@ -19,6 +30,14 @@ View = Literal["axial", "coronal", "sagittal"]
 
 BACKGROUND, LIVER, TUMOR = 0, 1, 2
 CLASS_NAMES = ("background", "liver", "tumour")
+
+# The lowest HU of a CT scale; what lies below is padding outside the field of view.
+LOWEST_HU = -1024
+
+# Grids are the same where no corner lies further from its twin than this.
+SAME_GRID_MM = 0.1
+
+GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 # The array axis that each view cuts, in RAS order.
 VIEW_AXES: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -36,7 +55,8 @@ class Case:
         affine: (4, 4), voxel indices to millimetres, RAS.
         spacing_known: False where the source has no voxel size (`affine` then counts voxels).
         intensity: "HU", or "grey" for 8-bit pictures whose HU are lost.
-        provenance: Source, files and what was done to them.
+        provenance: Source and files, and under "repairs" what was wrong and was put right: the
+            fault's name and a phrase that says what was done.
 
     RAS means that index 0 grows towards the patient's right, 1 towards the front, 2 towards the
     head.
@@ -76,50 +96,27 @@ def take_plane(volume: np.ndarray, view: View, index: int) -> np.ndarray:
     return as_picture(np.take(volume, index, axis=VIEW_AXES[view]))
 
 
-def read_nifti(file: Path | str | BinaryIO) -> tuple[np.ndarray, np.ndarray]:
+def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Read a NIfTI volume as int16 (X, Y, Z) in RAS order, with its affine (4, 4).
 
-    Real values are rounded. Voxels stored as int16 are held once in memory; others are converted
-    slice by slice, so they too need little more than the result.
+    The file may lie in an archive. Real values are rounded. The voxels are held once in memory:
+    they are decompressed and converted slice by slice, and turned to RAS as a view.
 
     Raises:
-        BadInput: not_gzip, truncated_gzip, not_nifti, truncated_nifti, not_3d, nan_voxels.
+        BadInput: not_gzip, truncated_gzip, not_nifti, truncated_nifti, not_3d, bad_affine,
+            nan_voxels.
     """
-    return _to_ras(*_read_stored(file, np.int16))
+    stored = _read_stored(Path(path), np.int16, _to_int16)
+    return turn_to_ras(stored.array, stored.affine)
 
 
-def read_nifti_mask(file: Path | str | BinaryIO) -> tuple[np.ndarray, np.ndarray]:
-    """Read NIfTI labels as uint8 (X, Y, Z) in RAS order, with their affine; as `read_nifti`."""
-    return _to_ras(*_read_stored(file, np.uint8))
+def read_nifti_mask(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Read NIfTI labels as uint8 (X, Y, Z) in RAS order, with their affine; as `read_nifti`.
 
-
-def case_from_nifti(
-    image_file: Path | str | BinaryIO,
-    mask_file: Path | str | BinaryIO | None = None,
-    *,
-    patient: str,
-    volume: str,
-    provenance: dict[str, Any] | None = None,
-) -> Case:
-    """Read an image in HU and, where given, its labels.
-
-    Raises:
-        BadInput: As `read_nifti`, and single_slice, different_grids, unknown_labels.
+    A value that is no label (negative, above 254 or no whole number) becomes 255.
     """
-    image, affine = read_nifti(image_file)
-    mask = None
-    if mask_file is not None:
-        mask, mask_affine = read_nifti_mask(mask_file)
-        _check_grids(mask_file, image.shape, affine, mask.shape, mask_affine)
-    return Case(patient, volume, image, mask, affine, provenance=provenance or {})
-
-
-def _check_grids(name, shape, affine, mask_shape, mask_affine) -> None:
-    if shape != mask_shape or not np.allclose(affine, mask_affine, rtol=0, atol=1e-3):
-        raise BadInput(
-            f"{name} is not on the grid of its image; resample one to the other.",
-            fault="different_grids",
-        )
+    stored = _read_stored(Path(path), np.uint8, _to_label)
+    return turn_to_ras(stored.array, stored.affine)
 
 
 def write_nifti(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
@@ -136,87 +133,532 @@ def write_nifti(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None
         aside.write_bytes(content)
 
 
-def _read_stored(file: Path | str | BinaryIO, dtype: type) -> tuple[np.ndarray, np.ndarray]:
-    """Read a NIfTI volume in the order in which it is stored, converted to `dtype`."""
-    with _open_nifti(file) as (stream, name):
-        header = _read_header(stream, name)
-        shape = header.get_data_shape()
-        shape = shape[:3] if shape[3:] == (1,) * len(shape[3:]) else shape
-        if len(shape) != 3:
-            raise BadInput(
-                f"{name} has the shape {shape}; give one volume with three axes.", fault="not_3d"
-            )
-        array = np.empty(shape, dtype, order="F")
-        for index in range(shape[2]):
-            array[..., index] = _read_slice(stream, name, header, shape[:2], dtype)
-        # The checksum stands behind the last voxel and is compared only when the end is read.
-        while stream.read(1 << 20):
-            pass
-        return array, header.get_best_affine()
+def case_from_nifti(
+    image_path: Path | str,
+    mask_path: Path | str | None = None,
+    *,
+    patient: str,
+    volume: str,
+    provenance: dict[str, Any] | None = None,
+    mask_fits: bool = False,
+) -> Case:
+    """Read an image in HU and, where given, its labels.
 
+    Args:
+        mask_fits: The labels are known to fit voxel for voxel, whatever their affine says.
 
-def _read_slice(stream: BinaryIO, name: str, header, shape: tuple[int, int], dtype: type):
-    stored = header.get_data_dtype()
-    content = stream.read(shape[0] * shape[1] * stored.itemsize)
-    if len(content) < shape[0] * shape[1] * stored.itemsize:
-        raise BadInput(
-            f"{name} ends before its last slice; copy or download it again.",
-            fault="truncated_nifti",
+    Raises:
+        BadInput: As `read_nifti`, and single_slice, different_grids, unknown_labels.
+    """
+    stored = _read_stored(Path(image_path), np.int16, _to_int16)
+    image, affine = turn_to_ras(stored.array, stored.affine)
+    repairs = {**stored.repairs, **clip_padding(image)}
+    mask = None
+    if mask_path is not None:
+        stored_mask = _read_stored(Path(mask_path), np.uint8, _to_label)
+        mask, mask_affine = turn_to_ras(
+            stored_mask.array, stored.affine if mask_fits else stored_mask.affine
         )
-    plane = np.frombuffer(content, stored).reshape(shape, order="F")
-    slope, intercept = header.get_slope_inter()
-    if slope not in (None, 1.0) or intercept not in (None, 0.0):
-        plane = plane * np.float32(slope) + np.float32(intercept)
-    if plane.dtype.kind == "f":
-        if not np.isfinite(plane).all():
-            raise BadInput(
-                f"{name} has voxels that are NaN or infinite; repair it or leave it out.",
-                fault="nan_voxels",
-            )
-        plane = np.rint(plane)
-    limits = np.iinfo(dtype)
-    return plane if plane.dtype == dtype else plane.clip(limits.min, limits.max)
+        check_same_grid(Path(mask_path), image.shape, affine, mask.shape, mask_affine)
+    case = Case(
+        patient,
+        volume,
+        image,
+        mask,
+        affine,
+        spacing_known=stored.spacing_known,
+        provenance={**(provenance or {}), "repairs": repairs},
+    )
+    check_case(case, str(image_path))
+    return case
 
 
-def _read_header(stream: BinaryIO, name: str) -> nib.Nifti1Header:
-    """Read the header and leave `stream` at the first voxel."""
-    first = stream.read(nib.Nifti1Header.sizeof_hdr)
-    kind = nib.Nifti2Header if first[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else None
-    kind = kind or nib.Nifti1Header
-    first += stream.read(kind.sizeof_hdr - len(first))
-    try:
-        header = kind(first)
-    except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError) as error:
+def case_from_dicom(
+    place: Path | str,
+    *,
+    patient: str,
+    volume: str,
+    provenance: dict[str, Any] | None = None,
+) -> Case:
+    """Read the one CT series in a folder or archive, without labels.
+
+    Raises:
+        BadInput: As `read_dicom_slices`, and unreadable_pixels.
+    """
+    image, affine, repairs = stack_dicom(read_dicom_slices(Path(place)))
+    return Case(
+        patient, volume, image, None, affine, provenance={**(provenance or {}), "repairs": repairs}
+    )
+
+
+def check_case(case: Case, name: str) -> None:
+    """Refuse what no later step can use.
+
+    Raises:
+        BadInput: single_slice, unknown_labels.
+    """
+    if min(case.image.shape) < 2:
         raise BadInput(
-            f"{name} is not a NIfTI file; export it again.", fault="not_nifti"
-        ) from error
-    stream.read(max(int(header["vox_offset"]) - kind.sizeof_hdr, 0))
-    return header
+            f"{name} has the shape {case.image.shape}; give a volume of at least two slices.",
+            fault="single_slice",
+        )
+    if case.mask is not None and case.mask.max() > TUMOR:
+        labels = ", ".join(str(label) for label in np.unique(case.mask))
+        raise BadInput(
+            f"The labels of {name} are {labels}; use 0 background, 1 liver, 2 tumour"
+            " (255 stands for no whole number).",
+            fault="unknown_labels",
+        )
 
 
-@contextmanager
-def _open_nifti(file: Path | str | BinaryIO) -> Iterator[tuple[BinaryIO, str]]:
-    """Open a file or stream, compressed or not, for reading; yield it with its name."""
-    name = str(getattr(file, "name", file))
-    raw = Path(file).open("rb") if isinstance(file, Path | str) else file
-    with io.BufferedReader(raw, 1 << 20) as stream:
-        is_gzip = stream.peek(2)[:2] == b"\x1f\x8b"
-        if name.endswith(".gz") and not is_gzip:
-            raise BadInput(
-                f"{name} is named .gz but is not compressed; rename it, or download it again.",
-                fault="not_gzip",
-            )
-        try:
-            yield (igzip.open(stream) if is_gzip else stream), name
-        except (EOFError, gzip.BadGzipFile, isal_zlib.error) as error:
-            raise BadInput(
-                f"{name} is cut short or damaged; copy or download it again.",
-                fault="truncated_gzip",
-            ) from error
+def check_same_grid(
+    mask_path: Path,
+    shape: tuple[int, ...],
+    affine: np.ndarray,
+    mask_shape: tuple[int, ...],
+    mask_affine: np.ndarray,
+) -> None:
+    """Refuse labels on another grid than their image.
+
+    Raises:
+        BadInput: different_grids.
+    """
+    if shape != mask_shape:
+        difference = f"{mask_shape} voxels against {shape}"
+    else:
+        corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(shape) - 1)
+        apart = nib.affines.apply_affine(affine - mask_affine, corners)
+        furthest = float(np.linalg.norm(apart, axis=1).max())
+        if furthest <= SAME_GRID_MM:
+            return
+        difference = f"up to {furthest:.1f} mm apart"
+    raise BadInput(
+        f"{mask_path} is not on the grid of its image ({difference}); resample one to the other.",
+        fault="different_grids",
+    )
 
 
-def _to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def clip_padding(image: np.ndarray) -> dict[str, str]:
+    """Raise values below `LOWEST_HU` to it, in place; return the repair, if any."""
+    if image.min() >= LOWEST_HU:
+        return {}
+    n_padding = int(np.count_nonzero(image < LOWEST_HU))
+    lowest = int(image.min())
+    np.maximum(image, LOWEST_HU, out=image)
+    return {"padding": f"{n_padding} voxels as low as {lowest} HU were set to {LOWEST_HU} HU"}
+
+
+def turn_to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Turn axes, without copying, so that they grow to the right, the front and the head."""
     turn = nib.io_orientation(affine)
     to_stored = nib.orientations.inv_ornt_aff(turn, array.shape)
     return nib.apply_orientation(array, turn), affine @ to_stored
+
+
+@dataclass
+class _Stored:
+    """A NIfTI volume in the order in which it is stored."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    spacing_known: bool
+    repairs: dict[str, str]
+
+
+def _read_stored(path: Path, dtype: type, convert: Callable) -> _Stored:
+    with _open_nifti(path) as stream:
+        header = _read_header(stream, path)
+        affine, spacing_known, repairs = _read_affine(header, path)
+        shape = _shape_of(header, path)
+        array = np.empty(shape, dtype, order="F")
+        for index in range(shape[2]):
+            array[..., index] = convert(_read_slice(stream, path, header, shape[:2]), path)
+        # The checksum stands behind the last voxel and is compared only when the end is read.
+        while stream.read(1 << 20):
+            pass
+    return _Stored(array, affine, spacing_known, repairs)
+
+
+@contextmanager
+def _open_nifti(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, compressed or not, for reading its content."""
+    with open_file(path) as file, io.BufferedReader(file, 1 << 20) as stream:
+        is_gzip = stream.peek(2)[:2] == b"\x1f\x8b"
+        if path.suffix == ".gz" and not is_gzip:
+            raise BadInput(
+                f"{path} is named .gz but is not compressed; rename it, or download it again.",
+                fault="not_gzip",
+            )
+        try:
+            yield igzip.open(stream) if is_gzip else stream
+        except (EOFError, gzip.BadGzipFile, isal_zlib.error) as error:
+            raise BadInput(
+                f"{path} is cut short or damaged; copy or download it again.",
+                fault="truncated_gzip",
+            ) from error
+
+
+def _read_header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
+    """Read the header and leave `stream` at the first voxel."""
+    content = stream.read(nib.Nifti1Header.sizeof_hdr)
+    is_nifti2 = int.from_bytes(content[:4], "little") in (540, 540 << 16)
+    kind = nib.Nifti2Header if is_nifti2 else nib.Nifti1Header
+    content += stream.read(kind.sizeof_hdr - len(content))
+    try:
+        header = kind(content)
+    except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError) as error:
+        raise BadInput(
+            f"{path} is not a NIfTI file; export it again.", fault="not_nifti"
+        ) from error
+    stream.read(int(header["vox_offset"]) - len(content))
+    return header
+
+
+def _shape_of(header: nib.Nifti1Header, path: Path) -> tuple[int, int, int]:
+    shape = header.get_data_shape()
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]):
+        raise BadInput(
+            f"{path} has the shape {shape}; give one volume with three axes.", fault="not_3d"
+        )
+    return shape[:3]
+
+
+def _read_affine(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray, bool, dict[str, str]]:
+    """Return the affine, whether it tells the voxel size, and what was wrong with it.
+
+    LiTS 28 to 47 have the identity, which converters write that know no geometry.
+    """
+    affine = header.get_best_affine()
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise BadInput(
+            f"{path} has an affine that cannot be inverted; export it again.", fault="bad_affine"
+        )
+    zooms = np.array(header.get_zooms()[:3], float)
+    if np.allclose(affine, np.eye(4)):
+        if np.allclose(zooms, 1):
+            return affine, False, {"identity_affine": "RAS order assumed, voxel size unknown"}
+        found = " x ".join(f"{zoom:.3g}" for zoom in zooms)
+        repairs = {"identity_affine": f"RAS order assumed, voxel size {found} mm from the header"}
+        return np.diag([*zooms, 1.0]), True, repairs
+    if not header["sform_code"] and not header["qform_code"]:
+        return affine, True, {"no_affine": "LAS order assumed, as NIfTI says for such files"}
+    if _contradicts(header, affine, zooms):
+        return affine, True, {"contradicting_affine": "the sform was used where there is one"}
+    return affine, True, {}
+
+
+def _contradicts(header: nib.Nifti1Header, affine: np.ndarray, zooms: np.ndarray) -> bool:
+    if not np.allclose(nib.affines.voxel_sizes(affine), zooms, atol=0.01):
+        return True
+    other = header.get_qform(coded=True)[0]
+    return other is not None and not np.allclose(affine, other, rtol=0, atol=0.01)
+
+
+def _read_slice(
+    stream: BinaryIO, path: Path, header: nib.Nifti1Header, shape: tuple[int, int]
+) -> np.ndarray:
+    dtype = header.get_data_dtype()
+    n_bytes = shape[0] * shape[1] * dtype.itemsize
+    content = stream.read(n_bytes)
+    if len(content) < n_bytes:
+        raise BadInput(
+            f"{path} ends before its last slice; copy or download it again.",
+            fault="truncated_nifti",
+        )
+    plane = np.frombuffer(content, dtype).reshape(shape, order="F")
+    slope, intercept = header.get_slope_inter()
+    if slope is None or (slope, intercept) == (1, 0):
+        return plane
+    return plane * np.float32(slope) + np.float32(intercept)
+
+
+def _to_int16(plane: np.ndarray, path: Path) -> np.ndarray:
+    if plane.dtype == np.int16:
+        return plane
+    if not np.isfinite(plane).all():
+        raise BadInput(
+            f"{path} has voxels that are NaN or infinite; repair it or leave it out.",
+            fault="nan_voxels",
+        )
+    limits = np.iinfo(np.int16)
+    return np.rint(plane).clip(limits.min, limits.max)
+
+
+def _to_label(plane: np.ndarray, _: Path) -> np.ndarray:
+    if plane.dtype == np.uint8:
+        return plane
+    is_label = (plane >= 0) & (plane < 255) & (np.rint(plane) == plane)
+    return np.where(is_label, plane, 255)
+
+
+def read_dicom_slices(place: Path) -> list[tuple[Path, Dataset]]:
+    """Read the one series in a folder or archive, sorted towards the head, feet or side.
+
+    Files that are not DICOM, and DICOM files without a picture (DICOMDIR, reports), are passed
+    over. Slices are ordered by ImagePositionPatient along the normal of ImageOrientationPatient.
+    The checks follow the errors that icometrix/dicom2nifti names.
+
+    Raises:
+        BadInput: no_dicom, not_ct, localizer, multi_frame, two_series, no_positions,
+            mixed_orientations, single_slice, duplicate_slices, missing_slices, uneven_slices,
+            gantry_tilt.
+    """
+    slices = [
+        (path, dataset)
+        for path, content in read_files(list_files(place))
+        if (dataset := _parse_dicom(content)) is not None
+    ]
+    datasets = [dataset for _, dataset in slices]
+    _check_series(place, datasets)
+    distances = _distances(datasets)
+    order = np.argsort(distances, kind="stable")
+    slices = [slices[index] for index in order]
+    _check_positions(place, [dataset for _, dataset in slices], distances[order])
+    return slices
+
+
+def stack_dicom(
+    slices: list[tuple[Path, Dataset]],
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Turn the slices of a CT series into HU.
+
+    Where RescaleSlope and RescaleIntercept are missing, stored values without any negative one are
+    taken as HU + 1024, as scanners store unsigned pixels, and others as HU. `slices` is emptied on
+    the way, so that the series is held little more than once.
+
+    Returns:
+        The volume, int16 (X, Y, Z) in RAS order, its affine, and what was put right.
+
+    Raises:
+        BadInput: unreadable_pixels.
+    """
+    first = slices[0][1]
+    affine = _dicom_affine([dataset for _, dataset in slices])
+    volume = np.empty((len(slices), first.Rows, first.Columns), np.int16)
+    repairs, intercept = _missing_rescale(slices)
+    if first.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+        repairs["jpeg2000"] = "decompressed"
+    while slices:
+        path, dataset = slices.pop()
+        volume[len(slices)] = _to_hu(dataset, _pixels(path, dataset), intercept)
+    image, affine = turn_to_ras(volume.T, affine)
+    return image, affine, {**repairs, **clip_padding(image)}
+
+
+def read_dicom_mask(place: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a structure stored as a DICOM series: uint8 (X, Y, Z), 1 where not 0, in RAS order.
+
+    Raises:
+        BadInput: As `read_dicom_slices`, and unreadable_pixels.
+    """
+    slices = read_dicom_slices(place)
+    stack = np.stack([_pixels(path, dataset) != 0 for path, dataset in slices])
+    affine = _dicom_affine([dataset for _, dataset in slices])
+    return turn_to_ras(stack.view(np.uint8).T, affine)
+
+
+def write_dicom_series(folder: Path | str, case: Case) -> None:
+    """Write the image as a CT series, one file `image_N` per slice as 3D-IRCADb-01 has them."""
+    stored = (case.image.astype(np.int32) - LOWEST_HU).astype(np.uint16)
+    _write_series(Path(folder), stored, case, "CT", intercept=LOWEST_HU)
+
+
+def write_dicom_mask(folder: Path | str, case: Case, structure: np.ndarray, name: str) -> None:
+    """Write one structure (X, Y, Z) of `case` as a series of 8-bit pictures, 0 and 255."""
+    _write_series(Path(folder), (structure != 0).astype(np.uint8) * np.uint8(255), case, name)
+
+
+def _parse_dicom(content: bytes) -> Dataset | None:
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(content))
+    except InvalidDicomError:
+        return None
+    return dataset if "PixelData" in dataset else None
+
+
+def _check_series(place: Path, datasets: list[Dataset]) -> None:
+    if not datasets:
+        raise BadInput(f"{place} holds no DICOM pictures; check the path.", fault="no_dicom")
+    if any("LOCALIZER" in dataset.get("ImageType", ()) for dataset in datasets):
+        raise BadInput(
+            f"{place} holds a localizer beside the series; move it out of the folder.",
+            fault="localizer",
+        )
+    if any(dataset.get("Modality") != "CT" for dataset in datasets):
+        raise BadInput(f"{place} is not a CT series; give a CT scan.", fault="not_ct")
+    if any(int(dataset.get("NumberOfFrames") or 1) > 1 for dataset in datasets):
+        raise BadInput(
+            f"{place} holds multi-frame DICOM; convert it to one file per slice.",
+            fault="multi_frame",
+        )
+    _check_one_series(place, datasets)
+    if any(not dataset.get(tag) for dataset in datasets for tag in GEOMETRY_TAGS):
+        raise BadInput(
+            f"{place} has slices without {', '.join(GEOMETRY_TAGS)}; export the series again.",
+            fault="no_positions",
+        )
+    orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], float)
+    if np.abs(orientations - orientations[0]).max() > 1e-3:
+        raise BadInput(
+            f"{place} holds slices of different orientations; give one axial series.",
+            fault="mixed_orientations",
+        )
+    if len(datasets) < 2:
+        raise BadInput(
+            f"{place} holds one slice; give a volume of at least two.", fault="single_slice"
+        )
+
+
+def _check_one_series(place: Path, datasets: list[Dataset]) -> None:
+    series = {dataset.get("SeriesInstanceUID") for dataset in datasets}
+    # Some anonymisers, that of CHAOS among them, give every slice a series of its own.
+    is_split = 1 < len(series) < len(datasets)
+    if is_split or len({(dataset.Rows, dataset.Columns) for dataset in datasets}) > 1:
+        raise BadInput(
+            f"{place} holds {len(series)} series; keep one of them in the folder.",
+            fault="two_series",
+        )
+
+
+def _distances(datasets: list[Dataset]) -> np.ndarray:
+    """Return each slice's distance in mm from the origin, along the normal of the slices."""
+    positions = np.array([dataset.ImagePositionPatient for dataset in datasets], float)
+    return positions @ _normal(datasets[0])
+
+
+def _normal(dataset: Dataset) -> np.ndarray:
+    cosines = np.array(dataset.ImageOrientationPatient, float)
+    return np.cross(cosines[:3], cosines[3:])
+
+
+def _check_positions(place: Path, datasets: list[Dataset], distances: np.ndarray) -> None:
+    """Check slices that are sorted by their distances."""
+    gaps = np.diff(distances)
+    gap = float(np.median(gaps))
+    if gaps.min() < 0.01:
+        raise BadInput(
+            f"{place} holds two slices at {distances[gaps.argmin()]:.2f} mm; remove one series or"
+            " copy.",
+            fault="duplicate_slices",
+        )
+    if gaps.max() > 1.5 * gap:
+        raise BadInput(
+            f"{place} lacks slices after {distances[gaps.argmax()]:.2f} mm ({gaps.max():.2f} mm to"
+            f" the next, {gap:.2f} mm elsewhere); export the series again.",
+            fault="missing_slices",
+        )
+    if np.abs(gaps - gap).max() > max(0.05 * gap, 0.02):
+        raise BadInput(
+            f"{place} has slices {gaps.min():.2f} to {gaps.max():.2f} mm apart; resample it to"
+            " even spacing.",
+            fault="uneven_slices",
+        )
+    first, last = (np.array(datasets[end].ImagePositionPatient, float) for end in (0, -1))
+    tilt = np.degrees(
+        np.arccos(min((last - first) @ _normal(datasets[0]) / np.linalg.norm(last - first), 1.0))
+    )
+    if tilt > 0.5:
+        raise BadInput(
+            f"{place} was scanned with the gantry tilted by {tilt:.1f} degrees; resample it"
+            " upright.",
+            fault="gantry_tilt",
+        )
+
+
+def _dicom_affine(datasets: list[Dataset]) -> np.ndarray:
+    """Return the affine from (column, row, slice) to RAS mm; DICOM's own axes are LPS.
+
+    DICOM PS3.3, C.7.6.2.1.1, with the spacing of the slices from their positions.
+    """
+    first, last = datasets[0], datasets[-1]
+    cosines = np.array(first.ImageOrientationPatient, float)
+    row_spacing, column_spacing = (float(spacing) for spacing in first.PixelSpacing)
+    origin = np.array(first.ImagePositionPatient, float)
+    affine = np.eye(4)
+    affine[:3, 0] = cosines[:3] * column_spacing
+    affine[:3, 1] = cosines[3:] * row_spacing
+    affine[:3, 2] = (np.array(last.ImagePositionPatient, float) - origin) / (len(datasets) - 1)
+    affine[:3, 3] = origin
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def _pixels(path: Path, dataset: Dataset) -> np.ndarray:
+    try:
+        return pixel_array(dataset)
+    except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+        raise BadInput(
+            f"{path} cannot be decoded ({str(error).splitlines()[0]}); export it again,"
+            " uncompressed.",
+            fault="unreadable_pixels",
+        ) from error
+
+
+def _missing_rescale(slices: list[tuple[Path, Dataset]]) -> tuple[dict[str, str], int]:
+    """Return the intercept to take for slices that have none, and the repair that this is."""
+    missing = [
+        (path, dataset) for path, dataset in slices if dataset.get("RescaleIntercept") is None
+    ]
+    if not missing:
+        return {}, 0
+    lowest = min(int(_pixels(path, dataset).min()) for path, dataset in missing)
+    intercept = LOWEST_HU if lowest >= 0 else 0
+    return {"missing_rescale": f"RescaleIntercept {intercept} was assumed"}, intercept
+
+
+def _to_hu(dataset: Dataset, stored: np.ndarray, missing_intercept: int) -> np.ndarray:
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    slope = 1.0 if slope is None else float(slope)
+    intercept = missing_intercept if intercept is None else float(intercept)
+    if slope == 1 and intercept == int(intercept):
+        hu = stored.astype(np.int32) + int(intercept)
+    else:
+        hu = np.rint(stored * slope + intercept)
+    padding = dataset.get("PixelPaddingValue")
+    if padding is not None:
+        hu[stored == padding] = LOWEST_HU
+    limits = np.iinfo(np.int16)
+    return hu.clip(limits.min, limits.max)
+
+
+def _write_series(
+    folder: Path, stored: np.ndarray, case: Case, description: str, intercept: int = 0
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(stored.shape[2]):
+        dataset = _new_slice(case, index, description)
+        picture = np.ascontiguousarray(as_picture(stored[..., index]))
+        dataset.Rows, dataset.Columns = picture.shape
+        dataset.BitsAllocated = dataset.BitsStored = picture.itemsize * 8
+        dataset.HighBit = dataset.BitsStored - 1
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, intercept
+        dataset.PixelData = picture.tobytes()
+        dataset.save_as(folder / f"image_{index}", enforce_file_format=True)
+
+
+def _new_slice(case: Case, index: int, description: str) -> Dataset:
+    """Return a slice of `case` without its pixels: rows to the back, columns to the left."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    names = [case.patient, case.volume, description]
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=names[:2])
+    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=[*names[:2], "frame"])
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=names)
+    dataset.SOPInstanceUID = generate_uid(entropy_srcs=[*names, str(index)])
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.Modality, dataset.ImageType = "CT", ["DERIVED", "PRIMARY", "AXIAL"]
+    dataset.PatientName = dataset.PatientID = case.patient
+    dataset.SeriesDescription, dataset.InstanceNumber = description, index + 1
+    to_lps = np.diag([-1.0, -1.0, 1.0])
+    corner = [case.image.shape[0] - 1, case.image.shape[1] - 1, index]
+    position = to_lps @ nib.affines.apply_affine(case.affine, corner)
+    spacing = case.spacing
+    columns, rows = (-to_lps @ case.affine[:3, axis] / spacing[axis] for axis in (0, 1))
+    dataset.ImagePositionPatient = [f"{value:.6f}" for value in position]
+    dataset.ImageOrientationPatient = [f"{value:.8f}" for value in (*columns, *rows)]
+    dataset.PixelSpacing = [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"]
+    dataset.SliceThickness = f"{spacing[2]:.6f}"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.PixelRepresentation = 0
+    return dataset

@@ -1,0 +1,164 @@
+"""Folders, zips and tars read alike, without unpacking.
+
+A path may lead into an archive, and into an archive within an archive:
+`3Dircadb1.zip/3Dircadb1.1/PATIENT_DICOM.zip/PATIENT_DICOM/image_0`.
+"""
+
+import stat
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from liverutils.errors import BadInput
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
+
+
+def is_archive(path: Path) -> bool:
+    """Say whether the name is that of a zip or tar."""
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def list_files(place: Path) -> list[Path]:
+    """Return every file below a folder or archive, sorted; archives inside it count as files.
+
+    Files that operating systems leave behind (`.DS_Store`, `._name`, `__MACOSX`) are left out.
+
+    Raises:
+        BadInput: missing, broken_archive, unsafe_archive.
+    """
+    if place.is_dir():
+        paths = [path for path in place.rglob("*") if path.is_file()]
+    else:
+        outer, inside = _split(place)
+        if inside is None:
+            return [place]
+        with _open_archive(outer) as archive:
+            paths = [outer / name for name in archive.names()]
+        paths = [path for path in paths if path.is_relative_to(place)]
+    return sorted(path for path in paths if not _is_litter(path))
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[BinaryIO]:
+    """Open one file for reading, wherever it is."""
+    outer, inside = _split(path)
+    if inside is None:
+        with path.open("rb") as file:
+            yield file
+    else:
+        with _open_archive(outer) as archive, archive.open(inside) as file:
+            yield file
+
+
+def read_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
+    """Yield each path with its content; an archive that holds many of them is opened once."""
+    for outer, group in groupby(paths, key=lambda path: _split(path)[0]):
+        if not is_archive(outer):
+            yield from ((path, path.read_bytes()) for path in group)
+            continue
+        with _open_archive(outer) as archive:
+            for path in group:
+                with archive.open(path.relative_to(outer).as_posix()) as file:
+                    yield path, file.read()
+
+
+def on_disk(path: Path) -> Path:
+    """Return the file or folder that really exists: `path`, or the outermost archive around it."""
+    for candidate in (path, *path.parents):
+        if candidate.exists():
+            return candidate
+    raise BadInput(f"{path} does not exist; check the path.", fault="missing")
+
+
+def _split(path: Path) -> tuple[Path, str | None]:
+    """Split at the innermost archive: its path and the name inside it, "" for all of it."""
+    if path.is_dir() or (path.is_file() and not is_archive(path)):
+        return path, None
+    if not is_archive(on_disk(path)):
+        raise BadInput(f"{path} does not exist; check the path.", fault="missing")
+    if is_archive(path):
+        return path, ""
+    outer = next(parent for parent in path.parents if is_archive(parent))
+    return outer, path.relative_to(outer).as_posix()
+
+
+@contextmanager
+def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
+    kind = _Zip if path.name.lower().endswith(".zip") else _Tar
+    with _open_outer(path) as file:
+        try:
+            archive = kind(file)
+        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+            raise BadInput(
+                f"{path} is not a complete archive; copy or download it again.",
+                fault="broken_archive",
+            ) from error
+        for name in archive.unsafe_names():
+            raise BadInput(
+                f"{path} holds the link or escaping path {name!r}; get it from a source you trust.",
+                fault="unsafe_archive",
+            )
+        try:
+            yield archive
+        except (zipfile.BadZipFile, KeyError) as error:
+            raise BadInput(
+                f"{path} is damaged or lacks a file ({error}); copy or download it again.",
+                fault="broken_archive",
+            ) from error
+
+
+@contextmanager
+def _open_outer(path: Path) -> Iterator[BinaryIO]:
+    if path.is_file():
+        with path.open("rb") as file:
+            yield file
+    else:
+        parent = next((parent for parent in path.parents if is_archive(parent)), path)
+        with _open_archive(parent) as archive:
+            yield archive.open(path.relative_to(parent).as_posix())
+
+
+class _Zip:
+    def __init__(self, file: BinaryIO):
+        self.archive = zipfile.ZipFile(file)
+        self.open = self.archive.open
+
+    def names(self) -> list[str]:
+        return [info.filename for info in self.archive.infolist() if not info.is_dir()]
+
+    def unsafe_names(self) -> list[str]:
+        return [
+            info.filename
+            for info in self.archive.infolist()
+            if _escapes(info.filename) or stat.S_ISLNK(info.external_attr >> 16)
+        ]
+
+
+class _Tar:
+    def __init__(self, file: BinaryIO):
+        self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - closed with `file`
+        self.open = self.archive.extractfile
+
+    def names(self) -> list[str]:
+        return [member.name for member in self.archive.getmembers() if member.isfile()]
+
+    def unsafe_names(self) -> list[str]:
+        return [
+            member.name
+            for member in self.archive.getmembers()
+            if _escapes(member.name) or not (member.isfile() or member.isdir())
+        ]
+
+
+def _escapes(name: str) -> bool:
+    path = PurePosixPath(name.replace("\\", "/"))
+    return path.is_absolute() or ".." in path.parts
+
+
+def _is_litter(path: Path) -> bool:
+    return path.name.startswith((".", "Thumbs.db")) or "__MACOSX" in path.parts
