@@ -1,0 +1,213 @@
+"""What happens around the epochs of every run: seeds, checks, scores, logs, checkpoints."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.core import Callback, CancelFitException
+from fastai.torch_core import set_seed
+
+from liverutils.files import written_aside
+from liverutils.logs import RunLogs
+from liverutils.metrics import PatientCounts
+from liverutils.models import save_weights
+from liverutils.settings import Settings, use_settings
+
+STEPS_BETWEEN_CHECKS = 50
+
+
+class EpochSeed(Callback):
+    """Seed each epoch by its number, so that a resumed run draws what it would have drawn."""
+
+    order = -20
+
+    def __init__(self, seed: int):
+        self.seed = seed
+
+    def before_epoch(self):
+        """Seed Python, NumPy and torch."""
+        set_seed(self.seed * 10_000 + self.epoch)
+
+
+class StepLosses(Callback):
+    """Keep the loss of every training step of the epoch, and stop the run when one is not finite.
+
+    The losses stay on the device and are looked at every 50 steps, so the device need not wait.
+    """
+
+    def before_train(self):
+        """Start the epoch's list."""
+        self.losses, self._n_checked = [], 0
+
+    def after_loss(self):
+        """Keep the loss."""
+        if self.training:
+            self.losses.append(self.loss.detach())
+            if len(self.losses) - self._n_checked >= STEPS_BETWEEN_CHECKS:
+                self._check()
+
+    def after_train(self):
+        """Check the rest of the epoch."""
+        self._check()
+
+    def _check(self):
+        fresh = self.losses[self._n_checked :]
+        if fresh:
+            bad = ~torch.isfinite(torch.stack(fresh)).cpu()
+            if bad.any():
+                self._stop(self._n_checked + int(bad.int().argmax()))
+        self._n_checked = len(self.losses)
+
+    def _stop(self, step: int):
+        loader = self.dls.train
+        rows = loader.order[step * loader.bs : (step + 1) * loader.bs]
+        slices = loader.dataset.slices.iloc[rows.numpy()]
+        named = ", ".join(f"{s.volume}[{s['index']}]" for _, s in slices.iterrows())
+        raise FloatingPointError(
+            f"The loss is {float(self.losses[step])} in epoch {self.epoch}, batch {step} (slices "
+            f"{named}): lower the learning rate or look at these slices; the weights of the best "
+            "finished epoch are kept."
+        )
+
+
+class PatientScores(Callback):
+    """Score each validation by patient: pixels are counted on the device while it runs.
+
+    Afterwards `scores` holds the means over patients that `metrics.PatientCounts` makes, and the
+    mean loss over slices.
+    """
+
+    order = 40
+
+    def before_validate(self):
+        """Start counting; a patient is known by the loader's table."""
+        patients = self.dl.dataset.slices.patient
+        self._codes = torch.as_tensor(pd.factorize(patients)[0], device=self.dls.device)
+        self._counts = PatientCounts(patients.nunique(), classes=3, device=self.dls.device)
+        self._losses = []
+
+    def after_loss(self):
+        """Count one batch."""
+        if not self.training:
+            start = self.iter * self.dl.bs
+            patient = self._codes[start : start + len(self.y)]
+            self._counts.add(self.pred.argmax(1), self.y, patient)
+            self._losses.append(self.loss * len(self.y))
+
+    def after_validate(self):
+        """Average over patients."""
+        loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
+        self.scores = {"loss": loss} | self._counts.scores()
+
+    @property
+    def selection_score(self) -> float:
+        """What the best epoch is chosen by: the mean of liver and tumour Dice."""
+        return (self.scores["dice_avg_class_1"] + self.scores["dice_avg_class_2"]) / 2
+
+    def log_row(self, part: str) -> dict[str, float]:
+        """Return the scores under the column names of the logs; `part` is "val" or "test"."""
+        scores = dict(self.scores)
+        loss, accuracy = scores.pop("loss"), scores.pop("pixel_accuracy")
+        return scores | {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+
+
+class WriteLogs(Callback):
+    """Write `_train`, `_val` and `_runtime` of a run after every epoch."""
+
+    order = 60
+
+    def __init__(self, logs: RunLogs, first_epoch: int):
+        self.logs = logs
+        self.tables = {
+            kind: logs.before_epoch(kind, first_epoch) for kind in ("train", "val", "runtime")
+        }
+
+    def before_epoch(self):
+        """Start the clock."""
+        self._start = time.perf_counter()
+
+    def after_epoch(self):
+        """Add the epoch to the tables and write them."""
+        runtime = time.perf_counter() - self._start
+        losses = torch.stack(self.learn.step_losses.losses).cpu().numpy()
+        steps = self.epoch * len(losses) + np.arange(len(losses))
+        self._add("train", {"epoch": self.epoch, "step": steps, "loss": losses})
+        self._add("val", {"epoch": [self.epoch]} | self.learn.scorer.log_row("val"))
+        self._add("runtime", {"epoch": [self.epoch], "runtime": [runtime]})
+
+    def _add(self, kind: str, columns: dict[str, Any]):
+        self.tables[kind] = pd.concat([self.tables[kind], pd.DataFrame(columns)], ignore_index=True)
+        self.logs.write(kind, self.tables[kind])
+
+
+class KeepBest(Callback):
+    """Keep the weights of the best validation epoch; stop when it lies `patience` epochs back."""
+
+    order = 61
+
+    def __init__(self, path: Path, facts: dict[str, Any], patience: int | None = None):
+        self.path, self.facts, self.patience = path, facts, patience
+        self.best, self.best_epoch = -1.0, -1
+
+    def after_epoch(self):
+        """Compare this epoch's score with the best."""
+        score = self.learn.scorer.selection_score
+        if score > self.best:
+            self.best, self.best_epoch = score, self.epoch
+            chosen = {"epoch": self.epoch, "validation_score": score}
+            save_weights(self.model, self.path, self.facts | chosen)
+
+    def is_over(self) -> bool:
+        """Whether training should stop."""
+        return self.patience is not None and self.learn.epoch - self.best_epoch >= self.patience
+
+
+class Checkpoint(Callback):
+    """Save after every epoch all that a run needs to go on.
+
+    Args:
+        path: The checkpoint, written aside and renamed.
+        facts: What the run is (parameters, data, split); a checkpoint of another run is not used.
+    """
+
+    order = 62
+
+    def __init__(self, path: Path, facts: dict[str, Any]):
+        self.path, self.facts = path, json.loads(json.dumps(facts))
+
+    def load(self) -> int:
+        """Take up the run where its checkpoint ends; return the first epoch still to do."""
+        if not self.path.is_file():
+            return 0
+        state = torch.load(self.path, map_location=self.dls.device, weights_only=True)
+        if state["facts"] != self.facts:
+            print(f"{self.path.name} is of a run with other parameters or data: starting anew.")
+            return 0
+        use_settings(self.learn, Settings(**state["settings"]))
+        self.model.load_state_dict(state["model"])
+        self.opt.load_state_dict(state["optimizer"])
+        self.learn.keep_best.best = state["best"]
+        self.learn.keep_best.best_epoch = state["best_epoch"]
+        print(f"Resuming after epoch {state['epochs_done'] - 1}.")
+        return state["epochs_done"]
+
+    def after_epoch(self):
+        """Save the state, whole or not at all."""
+        state = {
+            "facts": self.facts,
+            "settings": asdict(self.learn.settings),
+            "model": self.model.state_dict(),
+            "optimizer": self.opt.state_dict(),
+            "epochs_done": self.epoch + 1,
+            "best": self.learn.keep_best.best,
+            "best_epoch": self.learn.keep_best.best_epoch,
+        }
+        with written_aside(self.path) as aside:
+            torch.save(state, aside)
+        if self.learn.keep_best.is_over():
+            raise CancelFitException

@@ -1,0 +1,308 @@
+"""fastai DataLoaders over a slice store: whole batches at once, prepared on the device."""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from torch import Tensor
+from torch.nn import functional as F
+
+from liverutils.datasets.splits import Split
+from liverutils.datasets.store import SliceStore
+
+Target = Literal["mask", "label"]
+
+# What the networks see of the store's values: the soft tissue of the abdomen, or all greys.
+WINDOWS = {"HU": (-100.0, 240.0), "grey": (0.0, 255.0)}
+RESIDENT_SHARE = 0.4
+BATCHES_AHEAD = 3
+
+
+def apply_window(values: Tensor, window: tuple[float, float]) -> Tensor:
+    """Map `window` (low, high) to -1…1 and clip what lies outside; float32, any shape."""
+    low, high = window
+    return values.float().sub_((low + high) / 2).div_((high - low) / 2).clamp_(-1, 1)
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of a training batch, drawn anew for each slice, on the batch's device.
+
+    Attributes:
+        rotate: Largest rotation, degrees.
+        scale: Largest relative change of size.
+        shift: Largest shift, as a share of the picture's side.
+        flip: Probability of exchanging left and right. (The liver then lies on the wrong side.)
+        brightness: Largest change of brightness, as a share of the window.
+        contrast: Largest relative change of contrast.
+        noise: Largest standard deviation of added noise, as a share of the window.
+    """
+
+    rotate: float = 15.0
+    scale: float = 0.15
+    shift: float = 0.05
+    flip: float = 0.0
+    brightness: float = 0.1
+    contrast: float = 0.15
+    noise: float = 0.05
+
+    def __call__(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Change images (B, C, H, W) linearly interpolated, masks (B, H, W) nearest, alike."""
+        grid = F.affine_grid(self._transforms(images), list(images.shape), align_corners=False)
+        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        masks = F.grid_sample(
+            masks[:, None].to(images.dtype), grid, mode="nearest", align_corners=False
+        )
+        return self._change_values(images).clamp_(-1, 1), masks[:, 0].to(torch.uint8)
+
+    def _transforms(self, images: Tensor) -> Tensor:
+        """One random 2×3 matrix per image, from output to input coordinates."""
+        angle, zoom, right, down, mirror = _uniform(images, 5)
+        angle = angle * np.pi * self.rotate / 180
+        zoom = 1 + self.scale * zoom
+        mirrored = torch.where((mirror + 1) / 2 < self.flip, -1.0, 1.0)
+        cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        rows = [cos * mirrored, -sin, self.shift * 2 * right, sin * mirrored, cos]
+        return torch.stack([*rows, self.shift * 2 * down], dim=1).view(-1, 2, 3)
+
+    def _change_values(self, images: Tensor) -> Tensor:
+        gain, offset, noise = (draw.view(-1, 1, 1, 1) for draw in _uniform(images, 3))
+        images = images.mul_(1 + self.contrast * gain).add_(2 * self.brightness * offset)
+        return images.add_(torch.randn_like(images).mul_(self.noise * (noise + 1)))
+
+
+def _uniform(images: Tensor, n: int) -> Tensor:
+    """`n` rows of one number in -1…1 per image."""
+    return torch.rand(n, len(images), device=images.device) * 2 - 1
+
+
+@dataclass
+class SliceSet:
+    """Slices of some patients as a data set that hands out whole batches.
+
+    Attributes:
+        images, masks: The store's arrays, on the device or memory-mapped.
+        slices: The table of these slices only.
+        neighbours: (n, 2 * context + 1) rows of `images` that make each slice's channels.
+        window: (low, high) of the store's values that is mapped to -1…1.
+        target: "mask" for segmentation, "label" for classification.
+        augment: Applied on the device; None for validation and test, always.
+    """
+
+    images: Tensor
+    masks: Tensor
+    slices: pd.DataFrame
+    neighbours: Tensor
+    window: tuple[float, float]
+    target: Target
+    augment: Augment | None
+
+    def __post_init__(self):
+        middle = self.neighbours.shape[1] // 2
+        self.rows = self.neighbours[:, middle].contiguous()
+        self.labels = torch.as_tensor(self.slices.label.to_numpy())
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        images, targets = self.prepare(*self.gather([index]))
+        return images[0], targets[0]
+
+    def of_volume(self, volume: str) -> "SliceSet":
+        """Return the slices of one scan only."""
+        chosen = np.flatnonzero(self.slices.volume == volume)
+        slices = self.slices.iloc[chosen].reset_index(drop=True)
+        return replace(self, slices=slices, neighbours=self.neighbours[chosen])
+
+    def gather(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return raw images (B, C, H, W) int16, masks (B, H, W) uint8 and labels (B,)."""
+        indices = torch.as_tensor(indices)
+        rows = self.neighbours[indices]
+        on_device = self.images.device
+        images = self.images.index_select(0, rows.flatten().to(on_device))
+        masks = self.masks.index_select(0, self.rows[indices].to(on_device))
+        return images.unflatten(0, rows.shape), masks, self.labels[indices].to(on_device)
+
+    def prepare(self, images: Tensor, masks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Window and augment a gathered batch where it lies; return (images, targets)."""
+        images = apply_window(images, self.window)
+        if self.augment is not None:
+            images, masks = self.augment(images, masks)
+        return images, masks.long() if self.target == "mask" else labels
+
+
+class SliceLoader(DataLoader):
+    """A fastai DataLoader that gathers whole batches from a `SliceSet`.
+
+    The order is drawn from torch's generator, so seeding an epoch fixes it. `order` keeps it:
+    batch b of the running epoch holds the slices `order[b * bs:(b + 1) * bs]`.
+    """
+
+    def __init__(self, dataset: SliceSet, bs: int, **kwargs):
+        super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
+
+    def get_idxs(self) -> Tensor:
+        """Return this epoch's order of the slices."""
+        n = len(self.dataset)
+        self.order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        return self.order
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self.get_idxs()
+        stop = len(order) - len(order) % self.bs if self.drop_last else len(order)
+        chunks = (order[i : min(i + self.bs, stop)] for i in range(0, stop, self.bs))
+        batches = map(self.dataset.gather, chunks)
+        if self.dataset.images.device != self.device or not _in_memory(self.dataset.images):
+            batches = _ahead(batches, pin=self.device.type == "cuda")
+        for batch in batches:
+            yield self.dataset.prepare(*(t.to(self.device, non_blocking=True) for t in batch))
+
+
+def _in_memory(images: Tensor) -> bool:
+    return images.device.type != "cpu" or images.nbytes < RESIDENT_SHARE * _free_memory("cpu")
+
+
+def _ahead(batches: Iterator, pin: bool) -> Iterator:
+    """Gather the next batches in a thread while the device works on this one."""
+    ready: queue.Queue = queue.Queue(BATCHES_AHEAD)
+    abandoned = threading.Event()
+
+    def put(item) -> None:
+        while not abandoned.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def gather() -> None:
+        try:
+            for batch in batches:
+                put((tuple(t.pin_memory() for t in batch) if pin else batch, None))
+                if abandoned.is_set():
+                    return
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    threading.Thread(target=gather, daemon=True).start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+    finally:
+        abandoned.set()
+
+
+def slice_loaders(
+    store: SliceStore,
+    split: Split,
+    *,
+    batch_size: int,
+    context_slices: int = 0,
+    window: tuple[float, float] | None = None,
+    target: Target = "mask",
+    augment: Augment | None = None,
+    device: torch.device | str = "cpu",
+) -> DataLoaders:
+    """Return the loaders `train`, `valid` and, as `dls[2]`, `test` of a split by patient.
+
+    Batches are images (B, 2 * context_slices + 1, H, W) float32 in -1…1 and targets: masks
+    (B, H, W) int64, or labels (B,) int64. The store lies on the device where it takes at most
+    40 % of its free memory; else batches are gathered ahead by a thread.
+
+    `dls.facts` says what the batches are made of, for the logs and the weights.
+
+    Args:
+        store: The slices.
+        split: Patients of each part.
+        batch_size: Slices per batch.
+        context_slices: Neighbouring slices on each side that become channels. At the end of a scan
+            the last slice stands in for the missing ones; a channel never shows another scan.
+        window: (low, high) mapped to -1…1; by default `WINDOWS` for the store's kind of values.
+        target: "mask" or "label".
+        augment: Changes the training batches, and only those.
+        device: Where batches are prepared.
+    """
+    device = torch.device(device)
+    window = window or WINDOWS[store.info["intensity"]]
+    images, masks = _place(store, device)
+    neighbours = torch.as_tensor(neighbour_rows(store.slices, context_slices))
+
+    def loader(patients: Sequence[str], training: bool) -> SliceLoader:
+        rows = store.rows_of(patients)
+        dataset = SliceSet(
+            images,
+            masks,
+            store.slices.iloc[rows].reset_index(drop=True),
+            neighbours[rows],
+            window,
+            target,
+            augment if training else None,
+        )
+        # A last batch of one slice would leave batch normalisation nothing to average over.
+        drop_last = training and len(rows) > batch_size
+        return SliceLoader(
+            dataset,
+            bs=min(batch_size, len(rows)),
+            shuffle=training,
+            drop_last=drop_last,
+            device=device,
+        )
+
+    dls = DataLoaders(
+        loader(split.train, training=True),
+        loader(split.valid, training=False),
+        loader(split.test, training=False),
+        device=device,
+    )
+    kept = ("source", "fingerprint", "view", "size", "intensity")
+    dls.facts = {
+        "data": {key: store.info[key] for key in kept}
+        | {"window": list(window), "context_slices": context_slices, "target": target},
+        "split": {part: list(patients) for part, patients in asdict(split).items()},
+        "augment": asdict(augment) if augment else None,
+    }
+    return dls
+
+
+def neighbour_rows(slices: pd.DataFrame, context_slices: int) -> np.ndarray:
+    """Rows (N, 2 * context_slices + 1) of each slice and its neighbours in the same scan."""
+    row = np.arange(len(slices))
+    scan = slices.groupby(["volume", "view"], sort=False).ngroup().to_numpy()
+    order = np.lexsort((slices["index"].to_numpy(), scan))
+    place = np.empty_like(order)
+    place[order] = row
+    first = np.searchsorted(scan[order], scan, side="left")
+    last = np.searchsorted(scan[order], scan, side="right") - 1
+    offsets = np.arange(-context_slices, context_slices + 1)
+    return order[np.clip(place[:, None] + offsets, first[:, None], last[:, None])]
+
+
+def _place(store: SliceStore, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The store's arrays: copied to the device where they fit, else memory-mapped."""
+    images, masks = torch.from_numpy(store.images), torch.from_numpy(store.masks)
+    size = images.nbytes + masks.nbytes
+    if device.type != "cpu" and size < RESIDENT_SHARE * _free_memory(device):
+        return images.to(device), masks.to(device)
+    return images, masks
+
+
+def _free_memory(device: torch.device | str) -> int:
+    """Free memory of a device in bytes."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,370 @@
+"""SliceStore: the slices of a cohort on disk, as memory-mapped arrays with a table."""
+
+import errno
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+from tqdm.auto import tqdm
+
+from liverutils.datasets.sources import SOURCES, CaseFiles, fingerprint
+from liverutils.datasets.volumes import (
+    LIVER,
+    TUMOR,
+    VIEW_AXES,
+    Case,
+    View,
+    read_nifti_mask,
+    take_plane,
+    write_nifti,
+)
+from liverutils.errors import BadInput
+from liverutils.files import write_json, written_aside
+
+VERSION = 1
+AIR = {"HU": -1024, "grey": 0}
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class SliceStore:
+    """Slices of one view and one size, ready to be gathered by the batch.
+
+    Attributes:
+        folder: Where the store lies.
+        images: (N, H, W) int16, HU or grey values, memory-mapped, as `volumes.as_picture` shows.
+        masks: (N, H, W) uint8, 0 background, 1 liver, 2 tumour, memory-mapped.
+        slices: One row per slice: patient, volume, view, index (along the RAS axis), position_mm,
+            spacing (of a store pixel, mm; NaN where unknown), liver_px and tumor_px (in the store's
+            mask; liver includes tumour), label (0 no liver, 1 liver, 2 liver with lesion; from the
+            mask on the scan's own grid, so a lesion too small for a store pixel still counts).
+        info: Source, licence, view, size, intensity, fingerprint of the inputs, version, volumes.
+    """
+
+    folder: Path
+    images: np.ndarray
+    masks: np.ndarray
+    slices: pd.DataFrame
+    info: dict[str, Any]
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "SliceStore":
+        """Open the store in `folder`. Raises BadInput where there is none."""
+        folder = Path(folder)
+        if not (folder / "store.json").is_file():
+            raise BadInput(
+                f"{folder} is not a slice store (it has no store.json): build it with "
+                "`liverutils prepare`.",
+                fault="no_store",
+            )
+        return cls(
+            folder=folder,
+            images=np.load(folder / "images.npy", mmap_mode="c"),
+            masks=np.load(folder / "masks.npy", mmap_mode="c"),
+            slices=pd.read_csv(folder / "slices.csv", dtype={"patient": str, "volume": str}),
+            info=json.loads((folder / "store.json").read_text()),
+        )
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    @property
+    def patients(self) -> list[str]:
+        """The patients, sorted."""
+        return sorted(self.slices.patient.unique())
+
+    def rows_of(self, patients: Iterable[str]) -> np.ndarray:
+        """Row numbers of the slices of `patients`, in the store's order."""
+        return np.flatnonzero(self.slices.patient.isin(list(patients)))
+
+    def true_mask(self, volume: str) -> np.ndarray:
+        """Labels of one scan on its own voxel grid, uint8 (X, Y, Z), RAS."""
+        return read_nifti_mask(self.folder / "labels" / f"{volume}.nii.gz")[0]
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """Between a view's picture on the scan's grid and the store's square picture.
+
+    Both pictures share their centre. The store's picture covers the longer side of the scan's,
+    in mm, so its pixels are square and nothing is cut off; what lies beyond the scan is air.
+
+    Attributes:
+        shape: (rows, columns) of the scan's picture.
+        pixel: (row, column) size of its pixels in mm, or in pixels where the spacing is unknown.
+        size: Side of the store's picture in pixels.
+    """
+
+    shape: tuple[int, int]
+    pixel: tuple[float, float]
+    size: int
+
+    @classmethod
+    def for_scan(
+        cls, shape: Sequence[int], spacing: Sequence[float], view: View, size: int
+    ) -> "Resampler":
+        """Return the resampler for one view of a scan of `shape` voxels of `spacing` mm."""
+        column_axis, row_axis = (axis for axis in range(3) if axis != VIEW_AXES[view])
+        return cls(
+            (shape[row_axis], shape[column_axis]), (spacing[row_axis], spacing[column_axis]), size
+        )
+
+    @property
+    def store_pixel(self) -> float:
+        """Side of a store pixel in mm."""
+        return max(n * mm for n, mm in zip(self.shape, self.pixel, strict=True)) / self.size
+
+    def weights(self) -> tuple[csr_array, csr_array]:
+        """Return the matrices R, C with store = R @ picture @ C.T: shares of each store pixel."""
+        return tuple(
+            _overlap_shares(n, mm, self.size, self.store_pixel)
+            for n, mm in zip(self.shape, self.pixel, strict=True)
+        )
+
+    def back(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the matrices R, C with scan's picture = R @ store's @ C.T, linear in between."""
+        return tuple(
+            _linear_weights(n, mm, self.size, self.store_pixel)
+            for n, mm in zip(self.shape, self.pixel, strict=True)
+        )
+
+
+def _overlap_shares(n_in: int, mm_in: float, n_out: int, mm_out: float) -> csr_array:
+    """Share of output pixel i that input pixel j covers, both rows of pixels centred on 0."""
+    edges_in = (np.arange(n_in + 1) - n_in / 2) * mm_in
+    edges_out = (np.arange(n_out + 1) - n_out / 2) * mm_out
+    overlap = np.minimum(edges_out[1:, None], edges_in[None, 1:]) - np.maximum(
+        edges_out[:-1, None], edges_in[None, :-1]
+    )
+    shares = np.clip(overlap / mm_out, 0, None)
+    shares[shares < 1e-6] = 0
+    return csr_array(shares.astype(np.float32))
+
+
+def _linear_weights(n_out: int, mm_out: float, n_in: int, mm_in: float) -> np.ndarray:
+    """Weights (n_out, n_in) that read a row of pixels at other centres, both centred on 0."""
+    centres = ((np.arange(n_out) + 0.5 - n_out / 2) * mm_out) / mm_in + n_in / 2 - 0.5
+    distance = np.abs(np.clip(centres, 0, n_in - 1)[:, None] - np.arange(n_in)[None, :])
+    return np.clip(1 - distance, 0, None).astype(np.float32)
+
+
+def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
+    """Cut a labelled case into the store's pictures.
+
+    Returns:
+        images (N, size, size) int16 by area averaging; masks (N, size, size) uint8, each pixel
+        the label that covers most of it; the table of the N slices.
+    """
+    axis = VIEW_AXES[view]
+    n_slices = case.image.shape[axis]
+    resampler = Resampler.for_scan(case.image.shape, case.spacing, view, size)
+    rows, columns = resampler.weights()
+    outside = np.float32(AIR[case.intensity]) * (1 - np.outer(rows.sum(1), columns.sum(1)))
+    images = np.empty((n_slices, size, size), np.int16)
+    masks = np.zeros((n_slices, size, size), np.uint8)
+    labels = np.zeros(n_slices, np.int64)
+
+    def average(picture: np.ndarray) -> np.ndarray:
+        return (columns @ (rows @ picture.astype(np.float32)).T).T
+
+    for index in range(n_slices):
+        images[index] = np.rint(average(take_plane(case.image, view, index)) + outside)
+        truth = take_plane(case.mask, view, index)
+        labels[index] = truth.max()
+        if labels[index] >= LIVER:
+            liver = average(truth >= LIVER)
+            masks[index] = liver >= 0.5
+        if labels[index] == TUMOR:
+            masks[index][(liver >= 0.5) & (average(truth == TUMOR) >= liver / 2)] = TUMOR
+    known = case.spacing_known
+    table = pd.DataFrame(
+        {
+            "patient": case.patient,
+            "volume": case.volume,
+            "view": view,
+            "index": np.arange(n_slices),
+            "position_mm": _positions(case, axis) if known else np.nan,
+            "spacing": resampler.store_pixel if known else np.nan,
+            "liver_px": np.count_nonzero(masks, axis=(1, 2)),
+            "tumor_px": np.count_nonzero(masks == TUMOR, axis=(1, 2)),
+            "label": labels,
+        }
+    )
+    return images, masks, table
+
+
+def _positions(case: Case, axis: int) -> np.ndarray:
+    """Patient coordinate of each slice's centre along `axis`, mm."""
+    centre = np.repeat((np.array(case.image.shape)[None] - 1) / 2, case.image.shape[axis], axis=0)
+    centre[:, axis] = np.arange(case.image.shape[axis])
+    return (centre @ case.affine[:3, :3].T + case.affine[:3, 3])[:, axis]
+
+
+def build_store(
+    cases: Sequence[CaseFiles],
+    out: Path | str,
+    *,
+    view: View = "axial",
+    size: int = 256,
+    workers: int | None = None,
+    progress: bool = True,
+    keep_going: bool = False,
+) -> SliceStore:
+    """Build the slice store of `cases` in `out`, or open it if it is there already.
+
+    Cases are read by `workers` processes (default: one per core), each holding one scan at a
+    time. The store is written aside and renamed, so a killed build leaves nothing behind.
+
+    Args:
+        cases: What `sources.find_cases` returns.
+        out: The store's folder, by custom `data/<name>/<view>-<size>`.
+        view: The axis to cut along.
+        size: Side of the square pictures in pixels.
+        workers: Number of processes; 1 reads in this process.
+        progress: Show a progress bar.
+        keep_going: Leave out cases that cannot be used and list them in `info["skipped"]`.
+
+    Raises:
+        BadInput: A case cannot be used (unless `keep_going`), none can, or the disk is full.
+    """
+    out = Path(out)
+    if not cases:
+        raise BadInput("There is no case to build a slice store from.", fault="no_cases")
+    identity = {
+        "version": VERSION,
+        "view": view,
+        "size": size,
+        "fingerprint": fingerprint(cases),
+    }
+    if (out / "store.json").is_file():
+        store = SliceStore.open(out)
+        if all(store.info.get(key) == value for key, value in identity.items()):
+            return store
+    try:
+        with written_aside(out) as aside:
+            aside.mkdir()
+            done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
+            _join_parts(aside, done, size)
+            source = SOURCES[cases[0].source]
+            facts = {"source": source.name, "licence": source.licence, "citation": source.citation}
+            _describe(aside, done, facts | identity)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        raise BadInput(
+            f"No room left on the disk of {out} while building the slice store: free some space "
+            "or choose another folder; nothing was kept of this attempt.",
+            fault="disk_full",
+        ) from error
+    return SliceStore.open(out)
+
+
+def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[dict[str, Any]]:
+    """Cut every case to its part files in `folder`; return one description per case, in order."""
+    for name in ("labels", "parts"):
+        (folder / name).mkdir()
+    cut = partial(_cut_to_disk, folder=folder, view=view, size=size, keep_going=keep_going)
+    workers = min(workers or os.cpu_count() or 1, len(cases))
+    bar = partial(tqdm, total=len(cases), desc="slices", unit="scan", disable=not progress)
+    if workers == 1:
+        return list(bar(map(cut, cases)))
+    # Threads of the parent (torch, BLAS) do not survive a fork, so workers are started afresh.
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            return list(bar(pool.map(cut, cases)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:
+    try:
+        case = files.load()
+        if case.mask is None:
+            raise BadInput(
+                f"Scan {files.volume} has no labels: a store needs them; to segment a scan "
+                "use `liverutils predict`.",
+                fault="no_labels",
+            )
+    except BadInput as error:
+        if not keep_going:
+            raise
+        return {
+            "volume": files.volume,
+            "patient": files.patient,
+            "skipped": str(error),
+            "fault": error.fault,
+        }
+    images, masks, table = cut_case(case, view, size)
+    images.tofile(folder / "parts" / f"{case.volume}.images")
+    masks.tofile(folder / "parts" / f"{case.volume}.masks")
+    write_nifti(folder / "labels" / f"{case.volume}.nii.gz", case.mask, case.affine)
+    return {
+        "volume": case.volume,
+        "table": table,
+        "intensity": case.intensity,
+        "scan": {
+            "patient": case.patient,
+            "shape": list(case.image.shape),
+            "affine": np.asarray(case.affine).tolist(),
+            "spacing": list(case.spacing) if case.spacing_known else None,
+        },
+    }
+
+
+def _join_parts(folder: Path, done: list[dict[str, Any]], size: int) -> None:
+    """Append the part files to images.npy and masks.npy, removing each as it is copied."""
+    used = [case for case in done if "table" in case]
+    if not used:
+        raise BadInput(
+            f"None of the {len(done)} cases can be used; the first: {done[0]['skipped']}",
+            fault=done[0]["fault"],
+        )
+    n_slices = sum(len(case["table"]) for case in used)
+    for name, dtype in (("images", np.int16), ("masks", np.uint8)):
+        header = {
+            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
+            "fortran_order": False,
+            "shape": (n_slices, size, size),
+        }
+        with (folder / f"{name}.npy").open("wb") as joined:
+            np.lib.format.write_array_header_1_0(joined, header)
+            for case in used:
+                part = folder / "parts" / f"{case['volume']}.{name}"
+                with part.open("rb") as opened:
+                    shutil.copyfileobj(opened, joined, 1 << 20)
+                part.unlink()
+    (folder / "parts").rmdir()
+
+
+def _describe(folder: Path, done: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    used = [case for case in done if "table" in case]
+    kinds = {case["intensity"] for case in used}
+    if len(kinds) > 1:
+        raise BadInput(
+            "Scans in HU and scans in grey values cannot share one store: prepare them apart.",
+            fault="mixed_intensity",
+        )
+    table = pd.concat([case["table"] for case in used], ignore_index=True)
+    table.to_csv(folder / "slices.csv", index=False, float_format="%.6g")
+    write_json(
+        folder / "store.json",
+        facts
+        | {
+            "intensity": kinds.pop(),
+            "slices": len(table),
+            "volumes": {case["volume"]: case["scan"] for case in used},
+            "skipped": [case for case in done if "skipped" in case],
+        },
+    )

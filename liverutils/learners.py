@@ -1,0 +1,143 @@
+"""fastai Learners for the course, and the one way to train them."""
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
+from fastai.callback.core import Callback, CancelEpochException
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner, ValueMetric
+from fastai.optimizer import OptimWrapper
+from torch import nn
+
+from liverutils.callbacks import (
+    Checkpoint,
+    EpochSeed,
+    KeepBest,
+    PatientScores,
+    StepLosses,
+    WriteLogs,
+)
+from liverutils.logs import RunLogs
+from liverutils.losses import build_loss
+from liverutils.models import load_weights
+from liverutils.settings import Settings, use_settings
+
+
+class CourseLearner(Learner):
+    """A fastai Learner that can begin at a later epoch, without replaying those before it."""
+
+    first_epoch = 0
+
+    def _do_fit(self):
+        for epoch in range(self.first_epoch, self.n_epoch):
+            self.epoch = epoch
+            self._with_events(self._do_epoch, "epoch", CancelEpochException)
+
+
+def segmentation_learner(
+    dls: DataLoaders,
+    model: nn.Module,
+    *,
+    loss: str = "dice_cross_entropy",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+) -> CourseLearner:
+    """Return a Learner for background, liver and tumour that scores each epoch by patient.
+
+    Args:
+        dls: From `slice_loaders` with target="mask".
+        model: From `build_model`; logits (B, 3, H, W).
+        loss: A name that `losses.build_loss` knows.
+        lr: Peak of the one-cycle schedule.
+        weight_decay: Of Adam.
+        seed: What the epochs' seeds are made of.
+    """
+    scorer = PatientScores()
+    metrics = [
+        ValueMetric(partial(_score, scorer, f"dice_avg_class_{number}"), f"{name}_dice")
+        for number, name in ((1, "liver"), (2, "tumour"))
+    ]
+    learn = CourseLearner(
+        dls,
+        model.to(dls.device),
+        loss_func=build_loss(loss),
+        opt_func=partial(OptimWrapper, opt=partial(torch.optim.Adam, fused=True)),
+        lr=lr,
+        wd=weight_decay,
+        cbs=[scorer, StepLosses(), EpochSeed(seed)],
+        metrics=metrics,
+    )
+    learn.scorer = scorer
+    learn.facts = {"loss": loss, "seed": seed}
+    use_settings(learn, Settings())
+    return learn
+
+
+def _score(scorer: Callback, name: str) -> float:
+    return scorer.scores[name]
+
+
+def train(
+    learn: CourseLearner,
+    epochs: int,
+    *,
+    logs: RunLogs,
+    resume: bool = True,
+    patience: int | None = None,
+) -> None:
+    """Train on a one-cycle schedule, log every epoch, and leave the best epoch's weights in place.
+
+    After each epoch the run's CSVs, its best weights and a checkpoint are written; a run that died
+    goes on from the checkpoint, which is removed when the run is done.
+
+    Args:
+        learn: A learner of this module.
+        epochs: Epochs in all, those of an interrupted run counted in.
+        logs: Where the run writes.
+        resume: Go on from the checkpoint of a run that died, if it is of this very run.
+        patience: Stop when the validation score has not risen for so many epochs.
+
+    Raises:
+        FloatingPointError: A loss that is not finite; the sentence names the batch.
+    """
+    facts = run_facts(learn, epochs)
+    learn.create_opt()
+    keep_best = KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)
+    checkpoint = Checkpoint(logs.checkpoint, facts)
+    with learn.added_cbs([keep_best, checkpoint]):
+        learn.first_epoch = checkpoint.load() if resume else 0
+        logs.write("hyperparams", pd.DataFrame([facts["training"] | asdict(learn.settings)]))
+        learn.fit_one_cycle(epochs, learn.lr, cbs=WriteLogs(logs, learn.first_epoch))
+        learn.first_epoch = 0
+    best, best_facts = load_weights(logs.weights)
+    learn.model.load_state_dict(best.state_dict())
+    learn.best_epoch = best_facts["epoch"]
+    learn.run_facts = facts | {
+        "settings": asdict(learn.settings),
+        "best_epoch": learn.best_epoch,
+    }
+    logs.write_run(learn.run_facts)
+    logs.checkpoint.unlink(missing_ok=True)
+
+
+def run_facts(learn: CourseLearner, epochs: int) -> dict[str, Any]:
+    """What makes this run itself: network, data, split and training, as JSON can hold it."""
+    return {
+        "model": learn.model.recipe,
+        "data": learn.dls.facts["data"],
+        "split": learn.dls.facts["split"],
+        "training": {
+            "learning_rate": learn.lr,
+            "weight_decay": learn.wd,
+            "batch_size": learn.dls.train.bs,
+            "epochs": epochs,
+            "optimizer": "Adam, one cycle",
+            "augment": learn.dls.facts["augment"],
+        }
+        | learn.facts,
+    }

@@ -1,0 +1,35 @@
+"""DeepLabV3+: one encoder, many atrous rates, a light decoder."""
+
+import segmentation_models_pytorch as smp
+from torch import nn
+
+ENCODERS = {
+    "DeepLabV3Plus": "resnet34",
+    "DeepLabV3Plus_ResNet34": "resnet34",
+    "DeepLabV3Plus_ResNet50": "resnet50",
+    "DeepLabV3Plus_EfficientNet": "efficientnet-b0",
+    "DeepLabV3Plus_MobileNet": "mobilenet_v2",
+}
+
+
+def deeplabv3plus(
+    name: str, in_channels: int = 1, classes: int = 3, pretrained: bool = False, **options
+) -> nn.Module:
+    """Return DeepLabV3+ of Chen et al., https://arxiv.org/abs/1802.02611, with an encoder by name.
+
+    It maps images (B, in_channels, H, W) to logits (B, classes, H, W); H and W are multiples of 16.
+
+    Args:
+        name: A key of `ENCODERS`.
+        in_channels: Slices per input.
+        classes: Channels of the output.
+        pretrained: Start the encoder from ImageNet weights.
+        options: What else `segmentation_models_pytorch.DeepLabV3Plus` takes.
+    """
+    return smp.DeepLabV3Plus(
+        ENCODERS[name],
+        encoder_weights="imagenet" if pretrained else None,
+        in_channels=in_channels,
+        classes=classes,
+        **options,
+    )
