@@ -1,0 +1,387 @@
+"""Figures in one style: CT slices with masks, the gallery, training curves and scores.
+
+Pictures handed in are (rows, columns) as `volumes.as_picture` turns them. The truth is a light fill
+with a solid outline, the prediction a dashed outline; the liver is sky blue and the tumour orange
+everywhere (colours by Okabe and Ito, 2008, which colour-blind people can tell apart).
+"""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from liverutils.datasets.volumes import LIVER, TUMOR, VIEW_AXES, Case, View, take_plane
+from liverutils.files import written_aside
+from liverutils.metrics import bootstrap_interval
+
+Window = tuple[float, float]
+
+LIVER_COLOUR = "#56B4E9"
+TUMOR_COLOUR = "#E69F00"
+OTHER_COLOURS = ("#009E73", "#CC79A7", "#0072B2", "#D55E00", "#000000")
+
+# Lowest and highest HU shown, from the level and width radiologists use. The liver window is
+# centred on a liver enhanced by contrast medium, about 100 HU.
+WINDOWS: dict[str, Window] = {
+    "abdomen": (-160.0, 240.0),
+    "liver": (10.0, 190.0),
+    "lung": (-1350.0, 150.0),
+    "bone": (-500.0, 1300.0),
+}
+GREY_WINDOW: Window = (0.0, 255.0)
+
+# Letters at the left, right, top and bottom edge of a picture.
+EDGE_LETTERS: dict[str, str] = {"axial": "RLAP", "coronal": "RLHF", "sagittal": "APHF"}
+
+STRUCTURE_NAMES = {"liver": "liver", "tumor": "tumour"}
+
+PANEL_BYTES = 60_000
+
+
+def use_style() -> None:
+    """Set the matplotlib style of the course: readable at notebook width, greys for CT."""
+    plt.rcParams.update(
+        {
+            "figure.dpi": 100,
+            "figure.figsize": (8.0, 3.6),
+            "figure.constrained_layout.use": True,
+            "font.size": 11,
+            "axes.titlesize": 11,
+            "axes.labelsize": 11,
+            "xtick.labelsize": 10,
+            "ytick.labelsize": 10,
+            "legend.fontsize": 10,
+            "legend.frameon": False,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.prop_cycle": plt.cycler(color=OTHER_COLOURS),
+            "image.cmap": "gray",
+        }
+    )
+
+
+# --- Slices -----------------------------------------------------------------------------------
+
+
+def window_image(values: np.ndarray, window: Window) -> np.ndarray:
+    """Map `values` (any shape, HU or grey) from `window` (low, high) to 0…1, clipped; float32."""
+    low, high = window
+    return np.clip((np.asarray(values, dtype=np.float32) - low) / (high - low), 0.0, 1.0)
+
+
+def default_window(case: Case) -> Window:
+    """Return the abdomen window for HU, the whole range of 8 bits for grey pictures."""
+    return WINDOWS["abdomen"] if case.intensity == "HU" else GREY_WINDOW
+
+
+def picture_spacing(case: Case, view: View) -> tuple[float, float]:
+    """Return the height and width of a pixel of `view` in mm (1, 1 where spacing is unknown)."""
+    column_axis, row_axis = (axis for axis in range(3) if axis != VIEW_AXES[view])
+    return case.spacing[row_axis], case.spacing[column_axis]
+
+
+def show_picture(
+    ax: Axes,
+    picture: np.ndarray,
+    truth: np.ndarray | None = None,
+    predicted: np.ndarray | None = None,
+    *,
+    window: Window = WINDOWS["abdomen"],
+    spacing: tuple[float, float] = (1.0, 1.0),
+    view: View | None = None,
+    scale_bar_mm: float | None = None,
+    title: str = "",
+) -> None:
+    """Show a slice (rows, columns), with the true and the predicted labels over it.
+
+    Args:
+        ax: Where to draw.
+        picture: HU or grey values.
+        truth: Labels 0, 1, 2 of the same shape.
+        predicted: Labels 0, 1, 2 of the same shape.
+        window: (low, high) of the values shown from black to white.
+        spacing: Height and width of a pixel, so that a millimetre is as long both ways.
+        view: Writes the letters of this view at the edges: R, L, A, P, H, F.
+        scale_bar_mm: Length of a scale bar; `spacing` must then be in mm.
+        title: Written above.
+    """
+    ax.imshow(window_image(picture, window), vmin=0, vmax=1, aspect=spacing[0] / spacing[1])
+    if truth is not None:
+        _fill(ax, truth)
+        _outline(ax, truth, linewidths=1.0)
+    if predicted is not None:
+        _outline(ax, predicted, linewidths=1.6, linestyles="dashed")
+    if view is not None:
+        _write_letters(ax, EDGE_LETTERS[view])
+    if scale_bar_mm is not None:
+        _draw_scale_bar(ax, scale_bar_mm, scale_bar_mm / spacing[1])
+    ax.set_title(title)
+    ax.set_axis_off()
+
+
+def _fill(ax: Axes, labels: np.ndarray) -> None:
+    colours = np.zeros((3, 4))
+    colours[LIVER] = to_rgba(LIVER_COLOUR, 0.18)
+    colours[TUMOR] = to_rgba(TUMOR_COLOUR, 0.28)
+    ax.imshow(colours[labels], aspect=ax.get_aspect(), interpolation="nearest")
+
+
+def _outline(ax: Axes, labels: np.ndarray, **lines: object) -> None:
+    structures = ((labels >= LIVER, LIVER_COLOUR), (labels == TUMOR, TUMOR_COLOUR))
+    for structure, colour in structures:
+        if structure.any():
+            ax.contour(structure, levels=[0.5], colors=[colour], **lines)
+
+
+def _write_letters(ax: Axes, letters: str) -> None:
+    # Inwards from the middle of each edge by so many points, whatever the picture's size.
+    places = (((0, 0.5), (9, 0)), ((1, 0.5), (-9, 0)), ((0.5, 1), (0, -9)), ((0.5, 0), (0, 9)))
+    for letter, (edge, inwards) in zip(letters, places, strict=True):
+        ax.annotate(
+            letter,
+            edge,
+            xycoords="axes fraction",
+            xytext=inwards,
+            textcoords="offset points",
+            color="white",
+            fontsize=10,
+            ha="center",
+            va="center",
+        )
+
+
+def _draw_scale_bar(ax: Axes, length_mm: float, length_px: float) -> None:
+    rows, columns = ax.get_images()[0].get_array().shape[:2]
+    x, y = 0.97 * columns, 0.95 * rows
+    ax.plot([x - length_px, x], [y, y], color="white", linewidth=2)
+    ax.text(
+        x, y - 0.015 * rows, f"{length_mm:g} mm", color="white", fontsize=9, ha="right", va="bottom"
+    )
+
+
+def label_legend(figure: Figure, *, predicted: bool = False) -> None:
+    """Say below `figure` what the colours mean, and the dashes where a prediction is drawn."""
+    entries: list[Patch | Line2D] = [
+        Patch(facecolor=to_rgba(LIVER_COLOUR, 0.4), edgecolor=LIVER_COLOUR, label="liver"),
+        Patch(facecolor=to_rgba(TUMOR_COLOUR, 0.4), edgecolor=TUMOR_COLOUR, label="tumour"),
+    ]
+    if predicted:
+        entries += [
+            Line2D([], [], color="grey", linewidth=1.0, label="truth"),
+            Line2D([], [], color="grey", linewidth=1.6, linestyle="dashed", label="prediction"),
+        ]
+    figure.legend(handles=entries, loc="outside lower center", ncols=len(entries))
+
+
+def picture_grid(
+    pictures: int, *, columns: int = 4, width: float = 9.0, row_height: float = 2.6
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `width` inches and one empty frame for each of `pictures`, by rows."""
+    columns = min(columns, pictures)
+    rows = -(-pictures // columns)
+    figure, axes = plt.subplots(rows, columns, squeeze=False, figsize=(width, rows * row_height))
+    frames = list(axes.flat)
+    for ax in frames:
+        ax.set_axis_off()
+    return figure, frames[:pictures]
+
+
+def point_of_interest(case: Case) -> tuple[int, int, int]:
+    """Return a voxel (x, y, z) worth looking at, on the axial slice with most of a structure.
+
+    The structure is the tumour, else the liver; without either it is the middle of the scan.
+    """
+    for label in (TUMOR, LIVER):
+        if case.mask is not None and (case.mask == label).any():
+            z = int(np.argmax((case.mask == label).sum(axis=(0, 1))))
+            x, y = (int(np.median(c)) for c in np.nonzero(case.mask[:, :, z] == label))
+            return x, y, z
+    return tuple(side // 2 for side in case.image.shape)
+
+
+def show_views(
+    case: Case, point: tuple[int, int, int] | None = None, *, window: Window | None = None
+) -> Figure:
+    """Show the axial, coronal and sagittal slice through `point`, at one scale in mm.
+
+    Args:
+        case: The scan; its labels are drawn where it has some.
+        point: Voxel (x, y, z); by default `point_of_interest`. Dotted lines show where it lies.
+        window: By default `default_window`.
+    """
+    point = point or point_of_interest(case)
+    x_mm, y_mm, _ = (side * mm for side, mm in zip(case.image.shape, case.spacing, strict=True))
+    figure, axes = plt.subplots(1, 3, figsize=(9.0, 3.6), width_ratios=(x_mm, x_mm, y_mm))
+    for ax, view in zip(axes, ("axial", "coronal", "sagittal"), strict=True):
+        index = point[VIEW_AXES[view]]
+        labels = None if case.mask is None else take_plane(case.mask, view, index)
+        show_picture(
+            ax,
+            take_plane(case.image, view, index),
+            labels,
+            window=window or default_window(case),
+            spacing=picture_spacing(case, view),
+            view=view,
+            title=f"{view}, slice {index}",
+        )
+        _draw_cross(ax, case, view, point)
+    return figure
+
+
+def _draw_cross(ax: Axes, case: Case, view: View, point: tuple[int, int, int]) -> None:
+    column_axis, row_axis = (axis for axis in range(3) if axis != VIEW_AXES[view])
+    # Both axes run backwards in a picture: see `volumes.as_picture`.
+    ax.axvline(
+        case.image.shape[column_axis] - 1 - point[column_axis], color="white", ls=":", lw=0.6
+    )
+    ax.axhline(case.image.shape[row_axis] - 1 - point[row_axis], color="white", ls=":", lw=0.6)
+
+
+# --- Gallery ----------------------------------------------------------------------------------
+
+
+def gallery_panel(
+    gallery: Path | str,
+    run: str,
+    patient: str,
+    index: int,
+    picture: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    dice: Mapping[str, float],
+    *,
+    window: Window = WINDOWS["abdomen"],
+    spacing: tuple[float, float] = (1.0, 1.0),
+) -> Path:
+    """Write image, truth and prediction of a slice side by side to `<run>/<patient>_<slice>.png`.
+
+    Args:
+        gallery: The folder of all runs' pictures.
+        run: Name of the run.
+        patient: Name of the patient.
+        index: Number of the slice in the scan.
+        picture: HU or grey values (rows, columns).
+        truth: Labels 0, 1, 2 of the same shape.
+        predicted: Labels 0, 1, 2 of the same shape.
+        dice: Name of a structure to its Dice in this slice, for the title.
+        window: (low, high) of the values shown.
+        spacing: Height and width of a pixel.
+
+    Returns:
+        The picture's path; the file is smaller than 60 kB.
+    """
+    scores = ", ".join(f"{name} {value:.2f}" for name, value in dice.items())
+    figure = Figure(figsize=(7.2, 2.9), dpi=100, layout="constrained")
+    figure.suptitle(f"{patient}, slice {index} · Dice: {scores}", fontsize=10)
+    overlays = {"image": {}, "truth": {"truth": truth}, "prediction": {"predicted": predicted}}
+    for ax, (title, labels) in zip(figure.subplots(1, 3), overlays.items(), strict=True):
+        show_picture(ax, picture, **labels, window=window, spacing=spacing)
+        ax.set_title(title, fontsize=9)
+    return _write_small_png(figure, Path(gallery) / run / f"{patient}_{index:03d}.png")
+
+
+def _write_small_png(figure: Figure, path: Path) -> Path:
+    canvas = io.BytesIO()
+    figure.savefig(canvas, format="png")
+    picture = Image.open(canvas).convert("RGB")
+    # CT noise does not compress: fewer greys are what makes the file small.
+    for colours in (256, 128, 64, 32, 16, 8):
+        content = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(content, "png", optimize=True)
+        if content.tell() < PANEL_BYTES:
+            break
+    with written_aside(path) as aside:
+        aside.write_bytes(content.getvalue())
+    return path
+
+
+def contact_sheet(gallery: Path | str, run: str, *, columns: int = 2) -> Path:
+    """Put the panels of a run on one sheet, `<run>/contact_sheet.png`, and return its path."""
+    folder = Path(gallery) / run
+    path = folder / "contact_sheet.png"
+    panels = [Image.open(panel) for panel in sorted(folder.glob("*_[0-9]*.png"))]
+    width, height = (max(panel.size[axis] for panel in panels) for axis in (0, 1))
+    rows = -(-len(panels) // columns)
+    sheet = Image.new("RGB", (columns * width, rows * height), "white")
+    for number, panel in enumerate(panels):
+        sheet.paste(panel.convert("RGB"), (number % columns * width, number // columns * height))
+    with written_aside(path) as aside:
+        sheet.quantize(64, dither=Image.Dither.NONE).save(aside, "png", optimize=True)
+    return path
+
+
+# --- Runs -------------------------------------------------------------------------------------
+
+
+def plot_training(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot the loss and the validation scores of one run against the epochs done.
+
+    Args:
+        frames: The run's tables as `logs.read_run` returns them: "train" (epoch, step, loss) and
+            "val" (epoch, val_loss, val_accuracy or dice_avg_class_1 and dice_avg_class_2).
+    """
+    train, val = frames["train"], frames["val"]
+    figure, (loss_ax, score_ax) = plt.subplots(1, 2, figsize=(9.0, 3.2), sharex=True)
+    steps = train.groupby("epoch").cumcount() + 1
+    progress = train["epoch"] + steps / train.groupby("epoch")["loss"].transform("size")
+    loss_ax.plot(
+        progress, train["loss"], color="silver", linewidth=0.8, label="training, each step"
+    )
+    means = train.groupby("epoch")["loss"].mean()
+    loss_ax.plot(means.index + 1, means, "o-", color="dimgrey", label="training, mean of the epoch")
+    loss_ax.plot(val["epoch"] + 1, val["val_loss"], "s-", color="black", label="validation")
+    loss_ax.set(xlabel="epochs done", ylabel="loss", ylim=(0, None))
+    scores = {
+        "val_accuracy": ("accuracy", "black"),
+        "dice_avg_class_1": ("liver Dice", LIVER_COLOUR),
+        "dice_avg_class_2": ("tumour Dice", TUMOR_COLOUR),
+    }
+    for column, (name, colour) in scores.items():
+        if column in val:
+            score_ax.plot(val["epoch"] + 1, val[column], "o-", color=colour, label=name)
+    score_ax.set(xlabel="epochs done", ylabel="validation score", ylim=(0, 1))
+    loss_ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    loss_ax.legend()
+    score_ax.legend()
+    return figure
+
+
+def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice", seed: int = 0) -> Figure:
+    """Plot one dot per patient for liver and tumour, and the mean with its bootstrap interval.
+
+    A hollow dot is a patient whose score is decided by `metrics.empty_mask_rule`.
+
+    Args:
+        patients: One row per patient, with the columns of `metrics.score_patient`.
+        score: One that runs from 0 to 1: dice, iou, precision, recall or surface_dice_2mm.
+        seed: Of the bootstrap.
+    """
+    figure, ax = plt.subplots(figsize=(8.0, 2.8))
+    colours = {"liver": LIVER_COLOUR, "tumor": TUMOR_COLOUR}
+    labels = []
+    for row, (structure, colour) in enumerate(colours.items()):
+        values = patients[f"{structure}_{score}"].to_numpy(float)
+        ruled = (patients[f"{structure}_empty"] != "neither").to_numpy()
+        heights = row + np.linspace(-0.15, 0.15, len(values))
+        ax.plot(values[~ruled], heights[~ruled], "o", color=colour)
+        ax.plot(values[ruled], heights[ruled], "o", color=colour, markerfacecolor="none")
+        mean, low, high = bootstrap_interval(values, seed=seed)
+        ax.plot([low, high], [row + 0.32] * 2, color="black", linewidth=2)
+        ax.plot(mean, row + 0.32, "D", color="black")
+        labels.append(f"{STRUCTURE_NAMES[structure]}\n{mean:.2f} ({low:.2f} to {high:.2f})")
+    ax.set_yticks(range(len(labels)), labels)
+    name = {"dice": "Dice", "iou": "IoU"}.get(score, score.replace("_", " "))
+    ax.set(
+        xlim=(-0.02, 1.02), ylim=(1.5, -0.4), xlabel=f"{name} of each of {len(patients)} patients"
+    )
+    return figure
