@@ -1,0 +1,646 @@
+"""The phantom's anatomy: where organs, bones and vessels lie in one synthetic abdomen.
+
+Shapes are signed distances in mm, negative inside, on a coarse grid: smooth surfaces lose nothing
+there, and blending them is cheap. Coordinates are anatomical millimetres: the origin is the centre
+of the vertebral body at the level of the kidneys; x grows to the patient's right, y to the front, z
+to the head. Arrays are laid out (Z, X, Y), so that one slice is one piece of memory.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline, RectBivariateSpline
+
+COARSE_MM = 4.0
+RIB_PERIOD = 27.0
+FAR = 60.0
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Voxel centres in mm along z, x and y."""
+
+    z: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+    @classmethod
+    def spanning(cls, low: tuple, high: tuple, step: float) -> "Grid":
+        """Cover the box from `low` to `high`, both (z, x, y) in mm, in steps of `step` mm."""
+        axes = (
+            np.arange(a, b + step, step, dtype=np.float32) for a, b in zip(low, high, strict=True)
+        )
+        return cls(*axes)
+
+    @property
+    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The three axes, z first."""
+        return self.z, self.x, self.y
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along z, x and y."""
+        return len(self.z), len(self.x), len(self.y)
+
+    def box(self, low, high) -> Box:
+        """The voxels whose centres lie between `low` and `high`, both (z, x, y) in mm."""
+        return tuple(
+            slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b, side="right")))
+            for axis, a, b in zip(self.axes, low, high, strict=True)
+        )
+
+    def within(self, box: Box) -> "Grid":
+        """The part of the grid inside `box`."""
+        return Grid(*(axis[part] for axis, part in zip(self.axes, box, strict=True)))
+
+    def open(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Coordinates z, x, y, shaped to broadcast against each other."""
+        return self.z[:, None, None], self.x[None, :, None], self.y[None, None, :]
+
+
+def upsample(values: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
+    """Interpolate `values` on `coarse` at the points of `fine` (Keys' cubic convolution, 1981)."""
+    wz, wx, wy = (_cubic_weights(f, c) for f, c in zip(fine.axes, coarse.axes, strict=True))
+    in_z = np.tensordot(wz, values, axes=1)
+    return np.matmul(np.matmul(wx, in_z), wy.T)
+
+
+def _cubic_weights(fine: np.ndarray, coarse: np.ndarray) -> np.ndarray:
+    step = coarse[1] - coarse[0]
+    t = np.abs(np.clip(fine, coarse[0], coarse[-1])[:, None] - coarse[None]) / step
+    near = (1.5 * t - 2.5) * t * t + 1
+    far = ((-0.5 * t + 2.5) * t - 4) * t + 2
+    return np.where(t < 1, near, np.where(t < 2, far, 0)).astype(np.float32)
+
+
+def smooth_max(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+    """Intersection of two shapes, rounded over `width` mm (Quilez' polynomial smooth maximum)."""
+    blend = np.maximum(width - np.abs(a - b), 0) / width
+    return np.maximum(a, b) + blend * blend * (width / 4)
+
+
+def smooth_min(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
+    """Union of two shapes, rounded over `width` mm."""
+    return -smooth_max(-a, -b, width)
+
+
+def ellipsoid(grid: Grid, centre, radii, power: float = 2.0, tilt: np.ndarray | None = None):
+    """Distance to a superellipsoid; `centre` and `radii` are (x, y, z), `tilt` a rotation matrix.
+
+    The distance is of first order: exact at the surface and in direction, approximate elsewhere.
+    """
+    z, x, y = grid.open()
+    offset = (x - centre[0], y - centre[1], z - centre[2])
+    if tilt is not None:
+        offset = tuple(sum(row[i] * offset[i] for i in range(3)) for row in tilt)
+    scaled = [np.abs(o) / r for o, r in zip(offset, radii, strict=True)]
+    norm = sum(s**power for s in scaled) ** (1 / power)
+    slope = sum((s / r) ** 2 for s, r in zip(scaled, radii, strict=True)) ** 0.5
+    return ((norm - 1) * norm / np.maximum(slope, 1e-3)).astype(np.float32)
+
+
+def rotation(about_x: float = 0, about_y: float = 0, about_z: float = 0) -> np.ndarray:
+    """Rotation matrix from angles in degrees, applied about x, then y, then z."""
+    matrix = np.eye(3)
+    for axis, angle in enumerate((about_x, about_y, about_z)):
+        c, s = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+        turn = np.eye(3)
+        i, j = [k for k in range(3) if k != axis]
+        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
+        matrix = turn @ matrix
+    return matrix
+
+
+@dataclass(frozen=True)
+class Tubes:
+    """Straight pieces of tube: ends (N, 3) as (x, y, z) in mm and their radii (N,) in mm."""
+
+    start: np.ndarray
+    end: np.ndarray
+    start_radius: np.ndarray
+    end_radius: np.ndarray
+
+    def distance(self, grid: Grid, margin: float) -> np.ndarray:
+        """Distance to the nearest tube, right up to `margin` mm outside it and FAR beyond."""
+        out = np.full(grid.shape, FAR, np.float32)
+        reach = np.maximum(self.start_radius, self.end_radius)[:, None] + margin
+        low = (np.minimum(self.start, self.end) - reach)[:, [2, 0, 1]]
+        high = (np.maximum(self.start, self.end) + reach)[:, [2, 0, 1]]
+        first = np.array([axis[0] for axis in grid.axes])
+        last = np.array([axis[-1] for axis in grid.axes])
+        for i in np.flatnonzero(((high > first) & (low < last)).all(axis=1)):
+            box = grid.box(low[i], high[i])
+            piece = out[box]
+            np.minimum(piece, self._piece_distance(i, grid.within(box)), out=piece)
+        return out
+
+    def _piece_distance(self, i: int, grid: Grid) -> np.ndarray:
+        z, x, y = grid.open()
+        ax, ay, az = (np.float32(v) for v in self.start[i])
+        ux, uy, uz = (np.float32(v) for v in self.end[i] - self.start[i])
+        length2 = max(ux * ux + uy * uy + uz * uz, np.float32(1e-6))
+        x, y, z = x - ax, y - ay, z - az
+        t = np.clip((ux * x + uy * y + uz * z) / length2, 0, 1)
+        across = (x - t * ux) ** 2 + (y - t * uy) ** 2 + (z - t * uz) ** 2
+        radius = np.float32(self.start_radius[i])
+        return np.sqrt(across) - (radius + t * np.float32(self.end_radius[i] - radius))
+
+
+def curve(points, radii, step: float = 6.0) -> Tubes:
+    """A smooth tube through `points` (N, 3) with `radii` (N,) or one radius, all in mm."""
+    points = np.asarray(points, float)
+    radii = np.broadcast_to(np.asarray(radii, float), len(points))
+    along = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    places = np.linspace(0, along[-1], max(2, int(along[-1] / step) + 1))
+    path = CubicSpline(along, points)(places)
+    width = np.interp(places, along, radii)
+    return Tubes(path[:-1], path[1:], width[:-1], width[1:])
+
+
+def tree(
+    rng: np.random.Generator,
+    root,
+    tips: np.ndarray,
+    tip_radius: float,
+    root_radius: float,
+    step: float = 7.0,
+) -> Tubes:
+    """A vessel tree from `root` to every one of `tips` (N, 3), in mm.
+
+    Tips join, nearest to the root first, where the way along the tree stays short. Radii follow
+    Murray's law (1926): a parent's radius to a power is the sum of its children's. The power is
+    the one at which the trunk is `root_radius` wide.
+    """
+    nodes, parents, paths = [np.asarray(root, float)], [-1], [0.0]
+    for tip in tips[np.argsort(np.linalg.norm(tips - nodes[0], axis=1))]:
+        gaps = np.linalg.norm(np.array(nodes) - tip, axis=1)
+        joint = int(np.argmin(gaps + 0.45 * np.array(paths)))
+        count = max(1, round(gaps[joint] / step))
+        begin = nodes[joint]
+        bend = rng.normal(0, 0.08 * gaps[joint], 3)
+        parent = joint
+        for share in np.arange(1, count + 1) / count:
+            nodes.append(begin + share * (tip - begin) + np.sin(np.pi * share) * bend)
+            parents.append(parent)
+            paths.append(paths[parent] + gaps[joint] / count)
+            parent = len(nodes) - 1
+    leaves = np.zeros(len(nodes))
+    leaves[np.setdiff1d(np.arange(len(nodes)), parents)] = 1
+    for node in range(len(nodes) - 1, 0, -1):
+        leaves[parents[node]] += leaves[node]
+    radius = tip_radius * leaves ** (np.log(root_radius / tip_radius) / np.log(leaves[0]))
+    nodes, parents = np.array(nodes), np.array(parents)
+    return Tubes(nodes[parents[1:]], nodes[1:], radius[1:], radius[1:])
+
+
+def joined(*parts: Tubes) -> Tubes:
+    """Several sets of tubes as one."""
+    names = ("start", "end", "start_radius", "end_radius")
+    return Tubes(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Smooth noise of about unit standard deviation, defined everywhere on the body."""
+
+    knots: Grid
+    values: np.ndarray
+
+    @classmethod
+    def over(cls, rng: np.random.Generator, grid: Grid, wavelength: float) -> "Noise":
+        """Draw noise that varies over about `wavelength` mm, for the extent of `grid`."""
+        pitch = wavelength / 2
+        low = [axis[0] - 2 * pitch for axis in grid.axes]
+        high = [axis[-1] + 2 * pitch for axis in grid.axes]
+        knots = Grid.spanning(low, high, pitch)
+        # Cubic interpolation keeps about two thirds of white noise's standard deviation in 3D.
+        return cls(knots, 1.5 * rng.standard_normal(knots.shape, dtype=np.float32))
+
+    def at(self, grid: Grid) -> np.ndarray:
+        """The noise at the voxels of `grid`."""
+        low = [axis[0] - 2 * self.pitch for axis in grid.axes]
+        high = [axis[-1] + 2 * self.pitch for axis in grid.axes]
+        box = self.knots.box(low, high)
+        return upsample(self.values[box], self.knots.within(box), grid)
+
+    @property
+    def pitch(self) -> float:
+        """Distance between knots in mm."""
+        return float(self.knots.z[1] - self.knots.z[0])
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One abdomen.
+
+    Attributes:
+        grid: The coarse grid of the fields.
+        fields: Organ name to distance in mm on `grid`.
+        tubes: Vessel name to its tubes; these are too thin for the coarse grid.
+        dome: z of the top of the liver in mm.
+        floor: z of the lower end of liver and kidneys in mm.
+        disc_period: Height of a vertebra with its disc in mm.
+        width: Largest width of the body in mm.
+        front: y of the front of the abdominal muscles in mm.
+        gas_level: y above which the stomach holds gas, in mm.
+    """
+
+    grid: Grid
+    fields: dict[str, np.ndarray]
+    tubes: dict[str, Tubes]
+    dome: float
+    floor: float
+    disc_period: float
+    width: float
+    front: float
+    gas_level: float
+
+    def distance(self, name: str, grid: Grid, margin: float = 6.0) -> tuple[Box, np.ndarray]:
+        """The part of `grid` within `margin` mm of an organ, and the distances to it there."""
+        field = self.fields[name]
+        near = field < margin + COARSE_MM
+        spans = [np.flatnonzero(near.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+        low = [a[max(s[0] - 1, 0)] for a, s in zip(self.grid.axes, spans, strict=True)]
+        high = [a[min(s[-1] + 1, len(a) - 1)] for a, s in zip(self.grid.axes, spans, strict=True)]
+        box = grid.box(low, high)
+        part = grid.within(box)
+        if 0 in part.shape:
+            return box, np.empty(part.shape, np.float32)
+        reach = 2 * COARSE_MM
+        coarse = self.grid.box(
+            [axis[0] - reach for axis in part.axes], [axis[-1] + reach for axis in part.axes]
+        )
+        return box, upsample(field[coarse], self.grid.within(coarse), part)
+
+
+def rib_distance(
+    grid: Grid, outside_cavity: np.ndarray, half_width: float, front: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distance to the nearest rib, and how far along its rib each voxel lies (0 spine, 1 front).
+
+    Ribs run in the wall, 6 mm outside the cavity, and drop from the spine to the side.
+    """
+    z, x, y = grid.open()
+    middle = front / 2 - 36
+    along = np.arctan2(np.abs(x) / half_width, (middle - y) / (front - middle)) / np.pi
+    drop = 96 * np.minimum(along / 0.68, 1) ** 1.1 - 150 * np.maximum(along - 0.68, 0)
+    height = z + drop
+    number = np.round(height / RIB_PERIOD)
+    # Ribs 11 and 12, the lowest two, end free at the side.
+    reach = np.where(number <= 2, 0.42, np.where(number <= 3, 0.58, 0.93))
+    across = (outside_cavity - 5.5) / 3.4
+    upright = (height - number * RIB_PERIOD) / 6.2
+    distance = (np.sqrt(across**2 + upright**2) - 1) * 3.4
+    free = np.maximum((along - reach) * 200, np.where(number < 2, FAR, 0))
+    return np.maximum(distance, free), np.broadcast_to(along, distance.shape)
+
+
+def spine_distances(grid: Grid, period: float) -> dict[str, np.ndarray]:
+    """Distances to the vertebrae's "bone", the "disc"s and the spinal "canal" on `grid`."""
+    z, x, y = grid.open()
+    bend = 3 * np.cos((z - 10) / 60)
+    y = y - bend
+    level = (z / period + 0.5) % 1 - 0.5  # 0 in the middle of a vertebra, ±0.5 in its disc
+    into_disc = (0.37 - np.abs(level)) * period
+    waist = 1.03 - 0.10 * np.cos(2 * np.pi * level)
+    a, b = np.abs(x) / (24 * waist), np.abs(y) / (17.5 * waist)
+    column = ((a**2.4 + b**2.4) ** (1 / 2.4) - 1) * 17
+    canal = (np.sqrt((x / 11.5) ** 2 + ((y + 25) / 8.5) ** 2) - 1) * 9
+    column = np.maximum(column, -canal)
+    arch_height = (np.abs(level + 0.02) - 0.24) * period
+    arch = np.maximum(np.maximum(np.abs(canal - 3.2) - 3.2, y + 14 - 0 * z), arch_height)
+    spinous = np.maximum(np.abs(x) - 3.0, np.abs(y + 47) - 17)
+    lean = (level + 0.16 + (y + 35) * -0.004) * period
+    spinous = np.maximum(spinous, np.abs(lean) - 8) + 0 * z
+    wing = np.maximum(np.abs(np.abs(x) - 26) - 13, np.abs(y + 24 + 0.15 * np.abs(x)) - 3.2)
+    wing = np.maximum(wing, (np.abs(level - 0.08) - 0.13) * period)
+    facet = np.sqrt(
+        (np.abs(x) - 15) ** 2 + (y + 31) ** 2 + (0.35 * (np.abs(level) - 0.5) * period) ** 2
+    )
+    bone = np.minimum(np.maximum(column, -into_disc), np.minimum(arch, spinous))
+    bone = np.minimum(bone, np.minimum(wing, facet - 7))
+    disc = np.maximum(column, into_disc)
+    return {
+        "bone": bone.astype(np.float32),
+        "disc": disc.astype(np.float32),
+        "canal": np.broadcast_to(canal, bone.shape).astype(np.float32),
+    }
+
+
+def make_anatomy(rng: np.random.Generator) -> Anatomy:
+    """Draw one patient's anatomy. Liver volume is about 1200 to 2000 ml."""
+    return _Builder(rng).build()
+
+
+# The liver's medial border: x in mm where the liver begins, by y (columns, from the back to the
+# front) and z (rows, from the tip to the dome).
+_BORDER_Y = (-40.0, 10.0, 50.0, 90.0, 130.0, 170.0)
+_BORDER_Z = (-75.0, -50.0, -30.0, -12.0, 5.0, 20.0, 38.0, 60.0, 110.0)
+_BORDER_X = (
+    (170, 160, 150, 150, 150, 150),
+    (165, 138, 115, 108, 108, 112),
+    (140, 118, 92, 74, 72, 80),
+    (115, 98, 74, 60, 48, 46),
+    (92, 80, 54, 40, 18, 4),
+    (74, 58, 32, 12, -16, -40),
+    (60, 44, 14, -14, -42, -60),
+    (52, 32, -8, -44, -66, -70),
+    (50, 24, -30, -62, -72, -72),
+)
+
+
+class _Builder:
+    """Builds the organs one after the other; later ones make room for earlier ones."""
+
+    def __init__(self, rng: np.random.Generator):
+        self.rng = rng
+        self.size = np.clip(rng.normal(1, 0.05), 0.9, 1.1)
+        self.grid = Grid.spanning((-125, -212, -140), (165, 212, 236), COARSE_MM)
+        self.apex = rng.normal(100, 7)
+        self.fields: dict[str, np.ndarray] = {}
+        self.tubes: dict[str, Tubes] = {}
+
+    def build(self) -> Anatomy:
+        self._body_wall()
+        self._diaphragm()
+        self._kidneys()
+        self._great_vessels()
+        self._stomach()
+        self._liver()
+        self._spleen()
+        self._bowel()
+        self._small_parts()
+        self._vessel_trees()
+        top = self._extent("liver")[1]
+        bottom = min(self._extent("liver")[0], self._extent("kidneys")[0])
+        return Anatomy(
+            self.grid,
+            self.fields,
+            self.tubes,
+            top,
+            bottom,
+            self.disc_period,
+            self.width,
+            self.front,
+            self.gas_level,
+        )
+
+    def _extent(self, name: str) -> tuple[float, float]:
+        z = self.grid.z[(self.fields[name] < 0).any(axis=(1, 2))]
+        return float(z[0]), float(z[-1])
+
+    def _rough(self, distance: np.ndarray, amount: float, wavelength: float) -> np.ndarray:
+        return distance + amount * Noise.over(self.rng, self.grid, wavelength).at(self.grid)
+
+    def _near(self, *place: float, spread: float = 4.0) -> np.ndarray:
+        return np.asarray(place) + self.rng.normal(0, spread, 3)
+
+    def _body_wall(self) -> None:
+        rng, (z, x, y) = self.rng, self.grid.open()
+        half_width = rng.normal(150, 7) * self.size
+        depth = rng.normal(118, 7) * self.size
+        back = 78 * self.size
+        middle = depth - back + 8
+        # The trunk narrows from the ribs to the waist and widens again to the hips.
+        waist = 1 - 0.04 * np.exp(-(((z + 55) / 40) ** 2)) - 0.0006 * np.maximum(z - 70, 0)
+        belly = 1 - 0.0011 * np.clip(z - 10, -40, 110)
+        front_y, back_y = (y - middle) / (depth * belly), (y - middle) / (back + middle)
+        across = np.abs(x) / (half_width * waist)
+        forward = np.where(y > middle, np.abs(front_y), np.abs(back_y))
+        power = np.where(y > middle, 2.15, 2.7)
+        norm = (across**power + forward**power) ** (1 / power)
+        muscle = ((norm - 1) * 0.93 * np.minimum(half_width, depth)).astype(np.float32)
+        groove = 7 * np.exp(-((x / 14) ** 2)) * (y < -40)
+        self.muscle = self._rough(muscle + groove, 1.2, 60)
+        fat = np.clip(rng.lognormal(np.log(15), 0.4), 6, 32)
+        lower = 1 + 0.35 * np.clip((20 - z) / 80, 0, 1)
+        around = 1 + 0.25 * (y < -10) - 0.25 * np.exp(-(((y - middle) / 50) ** 2))
+        self.fields["muscle"] = self.muscle
+        self.fields["body"] = self._rough(self.muscle - fat * lower * around, 1.0, 70)
+        self.width = 2 * float(np.abs(self._inside_x("body")).max())
+        wall = np.where(z > 20, 11.0, 13.0) + 9 * np.clip((-20 - y) / 30, 0, 1)
+        spine = ellipsoid(self.grid, (0, -62, 0), (44, 46, 900), power=2.6)
+        loin = 22 * np.clip((15 - z) / 50, 0, 1) * np.clip((10 - y) / 30, 0, 1)
+        self.fields["cavity"] = smooth_max(self.muscle + wall + loin, -spine, 24)
+        self.front = float(depth + middle)
+
+    def _inside_x(self, name: str) -> np.ndarray:
+        return self.grid.x[(self.fields[name] < 0).any(axis=(0, 2))]
+
+    def _diaphragm(self) -> None:
+        """Height of every point over the diaphragm: two domes, steep to the sides and the back."""
+        z, x, y = self.grid.open()
+        right = self._dome(x, y, 72 * self.size, self.apex)
+        left = self._dome(-x, y, 76 * self.size, self.apex - abs(self.rng.normal(8, 4)))
+        height = smooth_max(right, left, 16) + 3 * Noise.over(self.rng, self.grid, 90).at(self.grid)
+        over = (z - height) * 0.62
+        self.over_diaphragm = over.astype(np.float32)
+        self.fields["lungs"] = smooth_max(-self.over_diaphragm, self.fields["cavity"] - 2, 6)
+
+    def _dome(self, x: np.ndarray, y: np.ndarray, centre: float, apex: float) -> np.ndarray:
+        aside, ahead = (x - centre) / self.size, (y - 62) / self.size
+        steep = np.where(aside > 0, 0.021, 0.0042)
+        slope = np.where(ahead > 0, 0.0035, 0.0082)
+        return apex - steep * aside**2 - slope * ahead**2
+
+    def _kidneys(self) -> None:
+        shapes, sinuses = [], []
+        for side in (1, -1):
+            centre = self._near(side * 70, -4, -4 if side > 0 else 6)
+            tilt = rotation(about_x=-14, about_y=side * 14, about_z=side * 35)
+            radii = (27, 31, 55) * self.rng.normal(1, 0.05, 3) * self.size
+            body = ellipsoid(self.grid, centre, radii, 2.3, tilt)
+            inward = np.array((-side * 17, 9, 0))
+            hilum = ellipsoid(self.grid, centre + inward, (15, 9, 27), 2, tilt)
+            shapes.append(smooth_max(body, -(hilum + 2), 8))
+            sinuses.append(ellipsoid(self.grid, centre + 0.75 * inward, (15, 13, 32), 2, tilt))
+        self.fields["kidneys"] = self._rough(np.minimum(*shapes), 1.0, 30)
+        self.fields["sinus"] = self._rough(np.minimum(*sinuses), 3.5, 16)
+
+    def _great_vessels(self) -> None:
+        shift = self.rng.normal(0, 2, 2)
+        aorta = [(-4, 32, -140), (-6, 33, -60), (-5, 31, 0), (-4, 30, 60), (-8, 27, 180)]
+        cava = [(24, 28, -140), (25, 29, -60), (26, 34, 0), (28, 42, 50), (26, 56, 96)]
+        self.aorta = np.array(aorta, float) + (*shift, 0)
+        self.cava = np.array(cava, float) + (*self.rng.normal(0, 2, 2), 0)
+        radius = self.rng.normal(10.5, 1)
+        self.tubes["aorta"] = curve(self.aorta, radius * np.array([0.85, 0.9, 1, 1.1, 1.2]))
+        self.tubes["cava"] = curve(self.cava, self.rng.normal(11, 1))
+
+    def _stomach(self) -> None:
+        path = [
+            self._near(-62, 30, 78),
+            self._near(-66, 48, 52),
+            self._near(-58, 85, 25),
+            self._near(-34, 112, 2),
+            self._near(2, 108, -6),
+            self._near(24, 88, 4),
+        ]
+        widths = np.array([26, 27, 25, 20, 15, 9]) * self.rng.uniform(0.85, 1.15)
+        distance = curve(path, widths).distance(self.grid, 16)
+        distance = smooth_max(distance, self.over_diaphragm + 5, 14)
+        self.fields["stomach"] = self._rough(distance, 2.0, 28)
+        self.gas_level = float(self.rng.uniform(70, 112))
+
+    def _liver(self) -> None:
+        z, x, y = self.grid.open()
+        rows = np.array(_BORDER_X, float) + self._border_variation()
+        border = RectBivariateSpline(_BORDER_Z, _BORDER_Y, rows, kx=2, ky=2)
+        medial = border(np.clip(z.ravel(), -75, 110), np.clip(y.ravel(), -40, 170))
+        distance = (medial[:, None, :] * self.size - x) * 0.68
+        distance = smooth_max(distance, self.fields["cavity"] + 2.5, 10)
+        distance = smooth_max(distance, self.over_diaphragm + 3, 10)
+        distance = smooth_max(distance, -(y + 34) * 0.8, 30)
+        # A flat front edge keeps the lobe off the wall where fat lies between them.
+        distance = self._rough(distance, 2.2, 55)
+        self.gallbladder = self._gallbladder()
+        self.fields["gallbladder"] = self.gallbladder.distance(self.grid, 14)
+        self.fields["gallbladder"] = self._rough(self.fields["gallbladder"], 1.0, 24)
+        fissure = self._fissure()
+        for name, gap, width in (("kidneys", 4, 8), ("stomach", 1, 8), ("gallbladder", 1, 5)):
+            distance = smooth_max(distance, gap - self.fields[name], width)
+        cava = self.tubes["cava"].distance(self.grid, 12)
+        distance = smooth_max(distance, -cava, 6)
+        self.fields["liver"] = smooth_max(distance, -fissure, 3)
+
+    def _border_variation(self) -> np.ndarray:
+        """Lets the left lobe and the lower tip of the right lobe be long or short."""
+        rng, y, z = self.rng, np.array(_BORDER_Y), np.array(_BORDER_Z)[:, None]
+        left = rng.normal(0, 9) * np.clip((y - 60) / 70, 0, 1) * np.clip((z + 10) / 40, 0, 1)
+        tip = rng.normal(0, 12) * np.clip((-10 - z) / 40, 0, 1)
+        return left + tip + rng.normal(0, 4)
+
+    def _gallbladder(self) -> Tubes:
+        neck, fundus = self._near(36, 84, 10), self._near(58, 122, -26)
+        width = self.rng.uniform(9, 16)
+        path = [neck, 0.6 * neck + 0.4 * fundus, 0.25 * neck + 0.75 * fundus, fundus]
+        return curve(path, width * np.array([0.4, 0.8, 1, 0.85]), step=4)
+
+    def _fissure(self) -> np.ndarray:
+        """The cleft of the falciform ligament, open to the visceral surface."""
+        z, x, y = self.grid.open()
+        lean = self.rng.normal(0.12, 0.05)
+        plane = np.abs(x + 2 + lean * (y - 110) + self.rng.normal(0, 5)) - 2.2
+        depth = 40 - (self.rng.normal(26, 5) - z) * 0
+        bound = np.maximum(np.abs(y - 112) - 30, z - depth)
+        return np.maximum(plane, bound * 0.5).astype(np.float32) + 0 * z
+
+    def _spleen(self) -> None:
+        centre = self._near(-104, 8, 46)
+        radii = np.array((44, 56, 50)) * self.rng.normal(1, 0.09) * self.size
+        distance = ellipsoid(self.grid, centre, radii, 2.2, rotation(about_x=20, about_y=-12))
+        distance = smooth_max(distance, self.fields["cavity"] + 3, 8)
+        distance = smooth_max(distance, self.over_diaphragm + 3, 8)
+        for name, gap in (("stomach", 4), ("kidneys", 4)):
+            distance = smooth_max(distance, gap - self.fields[name], 10)
+        hilum = ellipsoid(self.grid, centre + (46, 14, 0), (34, 30, 60))
+        self.fields["spleen"] = self._rough(smooth_max(distance, -hilum, 12), 1.8, 36)
+
+    def _bowel(self) -> None:
+        rng = self.rng
+        ascending = [self._near(104, 52, -125), self._near(106, 60, -85), self._near(94, 66, -52)]
+        across = [
+            self._near(72, 108, -52),
+            self._near(20, 138, -56, spread=8),
+            self._near(-40, 140, -44, spread=8),
+            self._near(-92, 104, -2, spread=6),
+        ]
+        flexure = [self._near(-112, 66, 26), self._near(-118, 48, -5)]
+        descending = [self._near(-120, 34, -60), self._near(-118, 34, -130)]
+        path = np.array([*ascending, *across, *flexure, *descending])
+        widths = np.array([25, 24, 22, 19, 17, 18, 20, 20, 15, 13, 12]) * rng.uniform(0.85, 1.1)
+        pieces = curve(path, widths, step=8)
+        # Haustra: the colon is a chain of pouches.
+        pouches = 1 + 0.14 * np.sin(np.arange(len(pieces.start)) * 2.1)
+        colon = Tubes(
+            pieces.start, pieces.end, pieces.start_radius * pouches, pieces.end_radius * pouches
+        ).distance(self.grid, 14)
+        self.fields["colon"] = self._inside_abdomen(self._rough(colon, 1.5, 18))
+        loops = curve(self._loop_path(), rng.uniform(10.5, 13.5), step=7)
+        small = self._rough(loops.distance(self.grid, 14), 1.5, 16)
+        self.fields["bowel"] = self._inside_abdomen(small)
+
+    def _inside_abdomen(self, distance: np.ndarray) -> np.ndarray:
+        distance = smooth_max(distance, self.fields["cavity"] + 3, 8)
+        return smooth_max(distance, self.over_diaphragm + 5, 8)
+
+    def _loop_path(self) -> np.ndarray:
+        """Loops of small bowel: a serpentine through a jittered lattice left of the midline."""
+        rng, points = self.rng, []
+        for level, z in enumerate(np.arange(-128, 12, 29)):
+            rows = np.arange(58, 128, 29)[:: 1 if level % 2 else -1]
+            for row, y in enumerate(rows):
+                reach = 70 if z < -50 else 20
+                columns = np.arange(-88, reach, 30)[:: 1 if (row + level) % 2 else -1]
+                points += [(x, y, z) for x in columns]
+        return np.array(points) + rng.normal(0, 8, (len(points), 3))
+
+    def _small_parts(self) -> None:
+        head, tail = self._near(34, 62, 0, spread=3), self._near(-74, 30, 38, spread=4)
+        pancreas = [head + (2, -4, -22), head, (12, 70, 14), (-22, 62, 22), tail]
+        self.fields["pancreas"] = self._rough(
+            curve(pancreas, [10, 13, 8, 9, 8]).distance(self.grid, 14), 2.2, 13
+        )
+        duodenum = [head + (12, 18, 8), head + (20, 0, -8), head + (16, -10, -36), (0, 50, -42)]
+        self.fields["duodenum"] = curve(duodenum, 11).distance(self.grid, 14)
+        psoas = [
+            curve([(s * 27, -2, 22), (s * 36, 0, -30), (s * 46, 8, -140)], [5, 15, 24])
+            for s in (1, -1)
+        ]
+        self.fields["psoas"] = joined(*psoas).distance(self.grid, 16)
+        crura = [curve([(s * 12, 22, 0), (s * 17, 34, 40), (s * 16, 46, 72)], 3.5) for s in (1, -1)]
+        self.tubes["crura"] = joined(*crura)
+        heart = ellipsoid(
+            self.grid, self._near(-28, 92, self.apex + 42), (66, 56, 52), 2.1, rotation(about_z=25)
+        )
+        above = smooth_max(heart, 4 - self.over_diaphragm, 10)
+        self.fields["heart"] = smooth_max(above, self.fields["cavity"] + 4, 10)
+        # What the lungs leave free: heart, pericardial fat and great vessels.
+        pericardium = smooth_min(heart - 5, self._mediastinum(), 14)
+        self.fields["lungs"] = smooth_max(self.fields["lungs"], -pericardium, 5)
+        self.disc_period = self.rng.normal(33, 1.5) * self.size
+
+    def _mediastinum(self) -> np.ndarray:
+        z, x, y = self.grid.open()
+        back = ellipsoid(self.grid, (-6, 34, 150), (20, 30, 120))
+        front = ellipsoid(self.grid, (0, self.front - 20, 150), (26, 24, 120))
+        return np.minimum(back, front)
+
+    def _vessel_trees(self) -> None:
+        rng = self.rng
+        hilum, confluence = self._near(26, 78, 26, spread=3), self._near(6, 60, 6, spread=3)
+        top = self.cava[-1] + (0, 0, -14)
+        liver = self._points_in("liver", -5, 130)
+        self.tubes["portal"] = tree(rng, hilum, liver[:70], 0.9, 5.5)
+        self.tubes["hepatic"] = tree(rng, top, liver[70:], 0.9, 5.5)
+        trunk = [(8, 60, -120), (7, 58, -50), confluence, 0.5 * (confluence + hilum), hilum]
+        splenic = [confluence, (-30, 50, 20), (-72, 30, 36)]
+        self.tubes["portal trunk"] = joined(curve(trunk, [3.5, 5, 6.5, 7, 6.5]), curve(splenic, 4))
+        renal = [
+            curve([(s * 48, 8, 0), (s * 25, 24, 2), (s * 6, 36, 4)], [4.5, 4, 4]) for s in (1, -1)
+        ]
+        self.tubes["renal veins"] = joined(*renal)
+        celiac = curve([(-5, 34, 26), (-4, 52, 28), (-10, 58, 28)], [4, 3.5, 3])
+        mesenteric = curve([(-4, 34, 12), (-5, 48, 4), (-6, 52, -50), (0, 56, -120)], 3.2)
+        gut = np.column_stack(
+            [rng.uniform(-85, 60, 60), rng.uniform(55, 125, 60), rng.uniform(-125, 5, 60)]
+        )
+        branches = tree(rng, (2, 54, -30), gut, 0.9, 3.5)
+        self.tubes["mesenteric"] = joined(celiac, mesenteric, branches)
+        for side, name in ((1, "right"), (-1, "left")):
+            tips = self._points_in("lungs", -4, 70, side=side)
+            if len(tips):
+                root = (side * 45, 45, 190)
+                self.tubes[f"{name} lung"] = tree(rng, root, tips, 0.7, 6, step=12)
+
+    def _points_in(self, name: str, depth: float, count: int, side: int = 0) -> np.ndarray:
+        inside = self.fields[name] < depth
+        if side:
+            inside &= (side * self.grid.x > 0)[None, :, None]
+        places = np.argwhere(inside)
+        chosen = places[self.rng.integers(len(places), size=count)]
+        spread = self.rng.uniform(-0.5, 0.5, (count, 3))
+        first = np.array([axis[0] for axis in self.grid.axes])
+        return (first + (chosen + spread) * COARSE_MM)[:, [1, 2, 0]]

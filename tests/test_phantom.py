@@ -1,0 +1,234 @@
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import ndimage
+
+from liverutils.datasets import phantom
+from liverutils.datasets._anatomy import Grid, make_anatomy, upsample
+from liverutils.datasets.phantom import COHORTS, Scan, make_cohort, make_patient
+from liverutils.datasets.volumes import LIVER, TUMOR, read_nifti, read_nifti_mask
+from liverutils.errors import BadInput
+
+SMOKE = COHORTS["phantom-smoke"]
+# The default cohort on half the matrix: every shape is there, in a quarter of the time.
+QUICK = replace(COHORTS["phantom"], matrix=128, slice_mm=(5.0,), subslice_mm=2.5)
+
+# Mean over patients in HU, and how far the mean of a few patients may lie from it.
+SPECIFIED_HU = {
+    "liver": (105, 15),
+    "spleen": (118, 15),
+    "kidneys": (165, 25),
+    "aorta": (145, 20),
+    "psoas": (58, 8),
+    "gallbladder": (10, 10),
+}
+
+
+def anatomy_of(cohort, number):
+    return make_anatomy(np.random.default_rng([cohort.seed, number]).spawn(4)[0])
+
+
+def grid_of(case):
+    axes = [
+        case.affine[i, 3] + np.arange(n) * case.affine[i, i] for i, n in enumerate(case.image.shape)
+    ]
+    return Grid(axes[2], axes[0], axes[1])
+
+
+def deep_inside(case, anatomy, organ, depth=5.0):
+    grid = grid_of(case)
+    if organ in anatomy.tubes:
+        distance = anatomy.tubes[organ].distance(grid, 2.0)
+    else:
+        distance = upsample(anatomy.fields[organ], anatomy.grid, grid)
+    return distance.transpose(1, 2, 0) < -depth
+
+
+@pytest.fixture(scope="module")
+def patients():
+    return [(make_patient(QUICK, n), anatomy_of(QUICK, n)) for n in range(6)]
+
+
+def test_same_seed_same_bytes_for_any_number_of_workers(tmp_path):
+    one = make_cohort("phantom-smoke", tmp_path / "one", workers=1, progress=False, patients=3)
+    two = make_cohort("phantom-smoke", tmp_path / "two", workers=2, progress=False, patients=3)
+    names = sorted(p.name for p in one.iterdir())
+    assert len(names) == 2 * 3 + 1
+    assert names == sorted(p.name for p in two.iterdir())
+    for name in names:
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_another_seed_makes_another_patient():
+    other = make_patient(replace(SMOKE, seed=99), 0)
+    assert not np.array_equal(other.mask, make_patient(SMOKE, 0).mask)
+
+
+def test_files_hold_the_case(tmp_path):
+    folder = make_cohort("phantom-smoke", tmp_path / "cohort", progress=False)
+    table = pd.read_csv(folder / "patients.csv", dtype={"volume": str})
+    assert list(table.patient) == [f"phantom-smoke-{n:03d}" for n in range(SMOKE.patients)]
+    case = make_patient(SMOKE, 1)
+    image, affine = read_nifti(folder / "volume-001.nii.gz")
+    mask, mask_affine = read_nifti_mask(folder / "segmentation-001.nii.gz")
+    np.testing.assert_array_equal(image, case.image)
+    np.testing.assert_array_equal(mask, case.mask)
+    np.testing.assert_allclose(affine, case.affine, atol=1e-4)
+    np.testing.assert_allclose(mask_affine, case.affine, atol=1e-4)
+    row = table.iloc[1]
+    assert row.liver_ml == pytest.approx((mask >= LIVER).sum() * np.prod(case.spacing) / 1000, 0.01)
+    assert row.n_tumors == ndimage.label(mask == TUMOR)[1]
+
+
+def test_smoke_cohort_is_quick_and_mostly_has_tumours(tmp_path):
+    start = time.perf_counter()
+    folder = make_cohort("phantom-smoke", tmp_path / "cohort", progress=False)
+    assert time.perf_counter() - start < 10
+    table = pd.read_csv(folder / "patients.csv")
+    assert (table.n_tumors > 0).sum() >= 4
+    assert table.slices.between(12, 20).all()
+
+
+def test_second_call_does_nothing(tmp_path):
+    folder = make_cohort("phantom-smoke", tmp_path / "cohort", progress=False, patients=1)
+    before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    make_cohort("phantom-smoke", folder, progress=False, patients=1)
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def interrupt(cohort, folder, number):
+    (folder / "volume-000.nii.gz").write_bytes(b"half")
+    raise KeyboardInterrupt
+
+
+def test_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(phantom, "_write_patient", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        make_cohort("phantom-smoke", tmp_path / "cohort", workers=1, progress=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_build_leaves_no_cohort(tmp_path):
+    code = (
+        "from liverutils.datasets.phantom import make_cohort\n"
+        f"make_cohort('phantom', {str(tmp_path / 'cohort')!r}, workers=1, progress=False)"
+    )
+    build = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    while not list(tmp_path.glob(".cohort.*.partial")):
+        time.sleep(0.05)
+        assert build.poll() is None
+    os.killpg(build.pid, 9)
+    build.wait()
+    assert not (tmp_path / "cohort").exists()
+    make_cohort("phantom-smoke", tmp_path / "cohort", progress=False, patients=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["cohort"]
+
+
+@pytest.mark.parametrize(
+    ("name", "patients", "fault"),
+    [("phantom-xxl", None, "unknown_cohort"), ("phantom-smoke", 0, "bad_count")],
+)
+def test_bad_request_is_refused(tmp_path, name, patients, fault):
+    with pytest.raises(BadInput) as error:
+        make_cohort(name, tmp_path / "cohort", patients=patients)
+    assert error.value.fault == fault
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_organs_have_the_specified_hu(patients):
+    for organ, (mean, tolerance) in SPECIFIED_HU.items():
+        found = [
+            np.median(case.image[deep_inside(case, anatomy, organ)]) for case, anatomy in patients
+        ]
+        assert abs(np.mean(found) - mean) < tolerance, (organ, found)
+
+
+def test_hu_spread_between_patients():
+    rng = np.random.default_rng(0)
+    drawn = pd.DataFrame([phantom.sample_scan(rng, QUICK, 350).hu for _ in range(2000)])
+    for organ, mean, sd in [
+        ("liver", 105, 15),
+        ("spleen", 118, 15),
+        ("kidney", 168, 25),
+        ("aorta", 145, 20),
+        ("muscle", 58, 8),
+        ("fat", -100, 12),
+    ]:
+        assert drawn[organ].mean() == pytest.approx(mean, abs=5), organ
+        assert 0.6 * sd < drawn[organ].std() < 1.25 * sd, organ
+    assert (drawn.portal - drawn.liver).between(30, 60).all()
+
+
+def test_tumour_sizes():
+    diameters = phantom.sample_diameters(np.random.default_rng(0), 5000)
+    assert diameters.min() >= 4 and diameters.max() <= 80
+    assert 10.5 < np.median(diameters) < 13.5
+    assert 0.45 < np.log(diameters).std() < 0.75
+
+
+@pytest.mark.parametrize("name", ["phantom", "phantom-gpu", "phantom-shifted"])
+def test_share_of_patients_without_tumour(name):
+    cohort = COHORTS[name]
+    free = sum(not phantom.has_tumors(cohort, n) for n in range(cohort.patients))
+    assert 0.15 * cohort.patients - 1 < free < 0.20 * cohort.patients + 1
+
+
+def test_labels_follow_the_lesions(patients):
+    seen = set()
+    for number, (case, anatomy) in enumerate(patients):
+        rngs = np.random.default_rng([QUICK.seed, number]).spawn(4)
+        make_anatomy(rngs[0])
+        scan = phantom.sample_scan(rngs[1], QUICK, anatomy.width)
+        lesions = phantom.sample_lesions(rngs[2], QUICK, number, scan, anatomy)
+        assert bool((case.mask == TUMOR).any()) == any(lesion.is_tumor for lesion in lesions)
+        for lesion in lesions:
+            seen.add(lesion.is_tumor)
+            at = np.linalg.solve(case.affine, [*lesion.centre, 1])[:3].round().astype(int)
+            if lesion.diameter > 10:
+                assert case.mask[tuple(at)] == (TUMOR if lesion.is_tumor else LIVER)
+    assert seen == {True, False}
+
+
+def test_tumours_lie_in_the_liver(patients):
+    for case, anatomy in patients:
+        outside = ~deep_inside(case, anatomy, "liver", depth=-4)
+        assert not (case.mask[outside] == TUMOR).any()
+
+
+def test_liver_volume_and_orientation(patients):
+    for case, anatomy in patients:
+        voxel_ml = np.prod(case.spacing) / 1000
+        assert 900 < (case.mask >= LIVER).sum() * voxel_ml < 2300
+        x, y, z = (axis.mean() for axis in np.nonzero(case.mask >= LIVER))
+        bone_y = np.median(np.nonzero(case.image > 350)[1])
+        air = (case.image < -700) & deep_inside(case, anatomy, "body", depth=15)
+        assert x > case.image.shape[0] / 2 + 5
+        assert bone_y < y
+        assert air[..., -2].sum() > 5 * air[..., 1].sum()
+
+
+def test_noise_has_the_drawn_strength_and_colour(patients):
+    for case, anatomy in patients:
+        deep = deep_inside(case, anatomy, "spleen", depth=6)
+        noise = case.image[deep].std()
+        assert 0.6 < noise / case.provenance["noise_hu"] < 1.6
+
+
+def test_noise_power_peaks_between_a_fifth_and_a_third_per_mm():
+    rng = np.random.default_rng(0)
+    for kernel in ("soft", "standard", "sharp"):
+        scan = Scan("portal venous", kernel, 15.0, 3.0, 192.0, False, {})
+        flat = np.full((24, 256, 256), 50, np.float32)
+        noise = phantom._acquire(rng, flat, scan, 0, 0.75) - 50.0
+        power = (np.abs(np.fft.rfft2(noise)) ** 2).mean(axis=0)
+        radius = np.hypot(np.fft.fftfreq(256, 0.75)[:, None], np.fft.rfftfreq(256, 0.75))
+        rings = (radius / 0.02).astype(int).ravel()
+        profile = np.bincount(rings, power.ravel()) / np.bincount(rings)
+        assert 0.17 <= (profile[:20].argmax() + 0.5) * 0.02 <= 0.33
+        assert profile[1] < 0.5 * profile.max()
