@@ -433,7 +433,7 @@ def stack_dicom(
         BadInput: unreadable_pixels.
     """
     first = slices[0][1]
-    affine = _dicom_affine([dataset for _, dataset in slices])
+    affine = dicom_affine([dataset for _, dataset in slices])
     volume = np.empty((len(slices), first.Rows, first.Columns), np.int16)
     repairs, intercept = _missing_rescale(slices)
     if first.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
@@ -453,7 +453,7 @@ def read_dicom_mask(place: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     slices = read_dicom_slices(place)
     stack = np.stack([_pixels(path, dataset) != 0 for path, dataset in slices])
-    affine = _dicom_affine([dataset for _, dataset in slices])
+    affine = dicom_affine([dataset for _, dataset in slices])
     return turn_to_ras(stack.view(np.uint8).T, affine)
 
 
@@ -565,7 +565,7 @@ def _check_positions(place: Path, datasets: list[Dataset], distances: np.ndarray
         )
 
 
-def _dicom_affine(datasets: list[Dataset]) -> np.ndarray:
+def dicom_affine(datasets: list[Dataset]) -> np.ndarray:
     """Return the affine from (column, row, slice) to RAS mm; DICOM's own axes are LPS.
 
     DICOM PS3.3, C.7.6.2.1.1, with the spacing of the slices from their positions.
