@@ -257,7 +257,7 @@ class PatientCounts:
     def __init__(self, n_patients: int, classes: int = 3, device: torch.device | str = "cpu"):
         """Start at zero for `n_patients` patients and labels 0 … `classes` − 1."""
         self.classes = classes
-        self._counts = torch.zeros(n_patients * classes * classes, dtype=torch.int64, device=device)
+        self._counts = torch.zeros(n_patients, classes**2, dtype=torch.int64, device=device)
 
     def add(self, predicted: torch.Tensor, true: torch.Tensor, patient: torch.Tensor) -> None:
         """Count a batch.
@@ -282,10 +282,11 @@ class PatientCounts:
                 f"Predicted labels are {predicted.dtype}: take the argmax over classes first.",
                 fault="not_labels",
             )
-        first = patient.long().view(-1, *[1] * (true.ndim - 1)) * self.classes
-        cells = ((first + true) * self.classes + predicted).flatten()
         # Not torch.bincount: on a GPU it waits for the largest value to reach the host.
-        self._counts.index_add_(0, cells, self._counts.new_ones(1).expand(len(cells)))
+        cells = (true * self.classes + predicted).flatten(1).long()
+        one = self._counts.new_ones(()).expand_as(cells)
+        slices = self._counts.new_zeros(len(cells), self.classes**2).scatter_add_(1, cells, one)
+        self._counts.index_add_(0, patient.long(), slices)
 
     @property
     def confusion(self) -> torch.Tensor:
