@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+from scipy.ndimage import distance_transform_edt
 
 from liverutils.datasets.volumes import LIVER, TUMOR, VIEW_AXES, Case, View, take_plane
 from liverutils.files import written_aside
@@ -197,15 +198,18 @@ def picture_grid(
 
 
 def point_of_interest(case: Case) -> tuple[int, int, int]:
-    """Return a voxel (x, y, z) worth looking at, on the axial slice with most of a structure.
+    """Return a voxel (x, y, z) worth looking at: deep inside the tumour, else inside the liver.
 
-    The structure is the tumour, else the liver; without either it is the middle of the scan.
+    It lies on the axial slice with most of that structure, as far from its border as can be. A scan
+    with neither is looked at in its middle.
     """
     for label in (TUMOR, LIVER):
-        if case.mask is not None and (case.mask == label).any():
-            z = int(np.argmax((case.mask == label).sum(axis=(0, 1))))
-            x, y = (int(np.median(c)) for c in np.nonzero(case.mask[:, :, z] == label))
-            return x, y, z
+        structure = case.mask == label
+        if case.mask is not None and structure.any():
+            z = int(np.argmax(structure.sum(axis=(0, 1))))
+            depth = distance_transform_edt(structure[:, :, z])
+            x, y = np.unravel_index(np.argmax(depth), depth.shape)
+            return int(x), int(y), z
     return tuple(side // 2 for side in case.image.shape)
 
 
