@@ -108,7 +108,7 @@ class SliceSet:
     def __post_init__(self):
         middle = self.neighbours.shape[1] // 2
         self.rows = self.neighbours[:, middle].contiguous()
-        self.labels = torch.as_tensor(self.slices.label.to_numpy())
+        self.labels = torch.tensor(self.slices.label.to_numpy(copy=True))
 
     def __len__(self) -> int:
         return len(self.slices)

@@ -2,11 +2,8 @@
 
 import errno
 import json
-import multiprocessing
-import os
 import shutil
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -30,6 +27,7 @@ from liverutils.datasets.volumes import (
 )
 from liverutils.errors import BadInput
 from liverutils.files import write_json, written_aside
+from liverutils.parallel import in_processes
 
 VERSION = 1
 AIR = {"HU": -1024, "grey": 0}
@@ -274,18 +272,8 @@ def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[d
     for name in ("labels", "parts"):
         (folder / name).mkdir()
     cut = partial(_cut_to_disk, folder=folder, view=view, size=size, keep_going=keep_going)
-    workers = min(workers or os.cpu_count() or 1, len(cases))
-    bar = partial(tqdm, total=len(cases), desc="slices", unit="scan", disable=not progress)
-    if workers == 1:
-        return list(bar(map(cut, cases)))
-    # Threads of the parent (torch, BLAS) do not survive a fork, so workers are started afresh.
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            return list(bar(pool.map(cut, cases)))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    done = in_processes(cut, cases, workers)
+    return list(tqdm(done, "slices", len(cases), unit="scan", disable=not progress))
 
 
 def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from liverutils.errors import BadInput
@@ -102,7 +102,7 @@ def load_weights(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
-            tensors = {name: file.get_tensor(name) for name in file}
+        tensors = load_file(path)
     except (SafetensorError, KeyError, ValueError) as error:
         raise BadInput(
             f"{path} is not a weights file of this course (safetensors with its facts): it may be "

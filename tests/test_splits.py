@@ -1,0 +1,66 @@
+"""Splits are by patient, balanced by tumour load, and the same under the same seed."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from liverutils.datasets.splits import split_patients
+from liverutils.errors import BadInput
+
+
+def slices_of(n_patients: int, slices_each: int = 10) -> pd.DataFrame:
+    """A table in which patient k has k tumour pixels a slice."""
+    number = np.repeat(np.arange(n_patients), slices_each)
+    return pd.DataFrame(
+        {
+            "patient": [f"p{k:03d}" for k in number],
+            "liver_px": 1000,
+            "tumor_px": number,
+        }
+    )
+
+
+@pytest.mark.parametrize("n_patients", [3, 4, 5, 8, 20, 131])
+def test_each_patient_is_in_exactly_one_part(n_patients):
+    split = split_patients(slices_of(n_patients), seed=1)
+    everyone = [*split.train, *split.valid, *split.test]
+    assert len(everyone) == len(set(everyone)) == n_patients
+    assert split.train and split.valid and split.test
+
+
+def test_same_seed_same_split_whatever_the_order_of_the_rows():
+    slices = slices_of(20)
+    shuffled = slices.sample(frac=1, random_state=3)
+    assert split_patients(slices, seed=5) == split_patients(shuffled, seed=5)
+    assert split_patients(slices, seed=5) != split_patients(slices, seed=6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_parts_have_about_the_same_tumour_load(seed):
+    slices = slices_of(60)
+    split = split_patients(slices, seed=seed)
+    load = slices.groupby("patient").tumor_px.mean()
+    means = [load[list(part)].mean() for part in (split.train, split.valid, split.test)]
+    assert np.ptp(means) < 12  # of 0…59; split at random, a part's mean varies by about 17/√n
+
+
+def test_fraction_keeps_validation_and_test_and_nests():
+    slices = slices_of(40)
+    whole, half, quarter = (
+        split_patients(slices, seed=2, fraction=fraction) for fraction in (1.0, 0.5, 0.25)
+    )
+    assert half.test == whole.test and quarter.valid == whole.valid
+    assert set(quarter.train) < set(half.train) < set(whole.train)
+    assert len(half.train) == round(len(whole.train) / 2)
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.5])
+def test_impossible_fraction_is_refused(fraction):
+    with pytest.raises(BadInput, match="fraction"):
+        split_patients(slices_of(10), fraction=fraction)
+
+
+@pytest.mark.parametrize("n_patients", [1, 2])
+def test_too_few_patients_are_refused(n_patients):
+    with pytest.raises(BadInput, match="too few"):
+        split_patients(slices_of(n_patients))

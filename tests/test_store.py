@@ -1,0 +1,216 @@
+"""A cohort becomes slices on disk: what is kept, what is refused, and what a crash leaves."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from liverutils.datasets.sources import find_cases
+from liverutils.datasets.store import Resampler, SliceStore, build_store, cut_case
+from liverutils.datasets.volumes import Case
+from liverutils.errors import BadInput
+
+
+def block_case(shape=(40, 30, 12), spacing=(1.0, 1.0, 2.5), patient="block") -> Case:
+    """Air with a box of liver at 100 HU that holds a box of tumour at 50 HU."""
+    image = np.full(shape, -1000, np.int16)
+    mask = np.zeros(shape, np.uint8)
+    image[8:32, 6:24, 2:10], mask[8:32, 6:24, 2:10] = 100, 1
+    image[12:20, 10:18, 4:8], mask[12:20, 10:18, 4:8] = 50, 2
+    return Case(patient, patient, image, mask, np.diag([*spacing, 1.0]))
+
+
+def test_store_holds_what_it_promises(smoke_store):
+    n = len(smoke_store)
+    assert smoke_store.images.shape == smoke_store.masks.shape == (n, 64, 64)
+    assert smoke_store.images.dtype == np.int16
+    assert smoke_store.masks.dtype == np.uint8
+    assert list(smoke_store.slices.columns) == [
+        *("patient", "volume", "view", "index", "position_mm", "spacing"),
+        *("liver_px", "tumor_px", "label"),
+    ]
+    assert np.array_equal(smoke_store.slices.liver_px, (smoke_store.masks > 0).sum((1, 2)))
+    assert np.array_equal(smoke_store.slices.tumor_px, (smoke_store.masks == 2).sum((1, 2)))
+    for key in ("source", "licence", "size", "intensity", "fingerprint", "version"):
+        assert smoke_store.info[key] not in (None, "")
+
+
+def test_labels_come_from_the_scan_itself(smoke_store):
+    for volume, rows in smoke_store.slices.groupby("volume"):
+        mask = smoke_store.true_mask(volume)
+        assert np.array_equal(rows.label, mask.max(axis=(0, 1))[rows["index"]])
+
+
+def test_second_build_does_nothing(smoke_raw, smoke_store):
+    before = (smoke_store.folder / "images.npy").stat().st_mtime_ns
+    build_store(find_cases("phantom-smoke", smoke_raw), smoke_store.folder, size=64)
+    assert (smoke_store.folder / "images.npy").stat().st_mtime_ns == before
+
+
+def test_workers_do_not_change_the_store(smoke_raw, smoke_store, tmp_path):
+    alone = build_store(find_cases("phantom-smoke", smoke_raw), tmp_path / "s", size=64, workers=1)
+    assert np.array_equal(alone.images, smoke_store.images)
+    assert np.array_equal(alone.masks, smoke_store.masks)
+    assert alone.slices.equals(smoke_store.slices)
+
+
+@pytest.mark.parametrize("view", ["axial", "coronal", "sagittal"])
+def test_pixels_are_square_in_mm_in_every_view(view):
+    case = block_case(shape=(40, 40, 16), spacing=(1.0, 1.0, 2.5))
+    _, masks, table = cut_case(case, view, size=40)
+    middle = masks[len(masks) // 2] > 0
+    rows, columns = np.ptp(np.argwhere(middle), axis=0) + 1
+    true_mm = {"axial": (18, 24), "coronal": (20, 24), "sagittal": (20, 18)}[view]
+    assert (rows, columns) == pytest.approx(true_mm, abs=1)
+    assert table.spacing[0] == 1.0
+
+
+def test_picture_shows_right_on_the_left_and_front_on_top():
+    case = block_case(shape=(40, 40, 4))
+    case.image[...], case.mask[...] = 0, 0
+    case.image[30:, 30:, :] = 200  # towards the patient's right and front
+    images, _, _ = cut_case(case, "axial", size=40)
+    assert images[0, 5, 5] == 200
+    assert images[0, 35, 35] == 0
+
+
+def test_same_size_changes_no_voxel():
+    case = block_case(shape=(32, 32, 4))
+    images, masks, _ = cut_case(case, "axial", size=32)
+    assert np.array_equal(images[1], case.image[::-1, ::-1, 1].T)
+    assert np.array_equal(masks[1], case.mask[::-1, ::-1, 1].T)
+
+
+def test_area_average_keeps_the_mean():
+    case = block_case(shape=(64, 64, 1))
+    case.image[...] = np.random.default_rng(0).integers(-200, 300, case.image.shape)
+    images, _, _ = cut_case(case, "axial", size=16)
+    assert images.mean() == pytest.approx(case.image.mean(), abs=0.5)
+
+
+def test_what_lies_beyond_the_scan_is_air():
+    images, masks, _ = cut_case(block_case(shape=(40, 20, 4)), "axial", size=40)
+    assert (images[:, :10] == -1024).all()
+    assert (masks[:, :10] == 0).all()
+
+
+def test_lesion_smaller_than_a_store_pixel_still_labels_its_slice():
+    case = block_case(shape=(64, 64, 2))
+    case.mask[case.mask == 2] = 1
+    case.mask[15, 15, 0] = 2
+    case.mask[12:20, 12:20, 0] = np.maximum(case.mask[12:20, 12:20, 0], 1)
+    _, masks, table = cut_case(case, "axial", size=8)
+    assert table.label[0] == 2
+    assert table.tumor_px[0] == (masks[0] == 2).sum() == 0
+
+
+def test_back_and_forth_keeps_a_mask():
+    resampler = Resampler((50, 40), (0.8, 0.8), 64)
+    picture = np.zeros((50, 40), np.float32)
+    picture[15:35, 10:30] = 1
+    rows, columns = resampler.weights()
+    small = (columns @ (rows @ picture).T).T
+    back = resampler.back()
+    again = back[0] @ small @ back[1].T
+    overlap = np.logical_and(again > 0.5, picture > 0.5).sum()
+    assert 2 * overlap / ((again > 0.5).sum() + picture.sum()) > 0.97
+
+
+def test_back_weights_sum_to_one():
+    for weights in Resampler((50, 31), (0.8, 1.9), 64).back():
+        assert np.allclose(weights.sum(1), 1)
+
+
+def test_unknown_spacing_stays_unknown():
+    case = block_case()
+    case = Case(**{**vars(case), "spacing_known": False, "affine": np.eye(4)})
+    _, _, table = cut_case(case, "axial", size=16)
+    assert table.spacing.isna().all()
+    assert table.position_mm.isna().all()
+
+
+def test_bad_case_stops_the_build_and_leaves_nothing(smoke_raw, tmp_path):
+    raw = _copy_with_a_truncated_scan(smoke_raw, tmp_path / "raw")
+    with pytest.raises(BadInput, match="volume-001"):
+        build_store(find_cases("phantom-smoke", raw), tmp_path / "store", size=64, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_keep_going_builds_the_rest_and_says_what_it_left_out(smoke_raw, tmp_path):
+    raw = _copy_with_a_truncated_scan(smoke_raw, tmp_path / "raw")
+    cases = find_cases("phantom-smoke", raw)
+    store = build_store(cases, tmp_path / "store", size=64, progress=False, keep_going=True)
+    assert len(store.patients) == len(cases) - 1
+    (skipped,) = store.info["skipped"]
+    assert skipped["fault"] == "truncated_gzip"
+
+
+def _copy_with_a_truncated_scan(smoke_raw: Path, raw: Path) -> Path:
+    raw.mkdir()
+    for path in smoke_raw.iterdir():
+        (raw / path.name).write_bytes(path.read_bytes())
+    scan = raw / "volume-001.nii.gz"
+    scan.write_bytes(scan.read_bytes()[:-2000])
+    return raw
+
+
+def test_no_case_is_said():
+    with pytest.raises(BadInput, match="no case"):
+        build_store([], "nowhere")
+
+
+def test_folder_without_a_store_is_said(tmp_path):
+    with pytest.raises(BadInput, match="not a slice store"):
+        SliceStore.open(tmp_path)
+
+
+def test_scans_without_labels_are_refused(tmp_path):
+    case = Case(**{**vars(block_case()), "mask": None})
+    nib.save(nib.Nifti1Image(case.image, case.affine), tmp_path / "scan.nii.gz")
+    with pytest.raises(BadInput, match="no labels"):
+        build_store(find_cases("folder", tmp_path), tmp_path / "store", workers=1)
+
+
+def test_full_disk_is_said_and_leaves_nothing(smoke_raw, tmp_path):
+    cases = find_cases("phantom-smoke", smoke_raw)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
+    try:
+        with pytest.raises(BadInput, match="No room left"):
+            build_store(cases, tmp_path / "store", size=64, workers=1, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_killed_build_leaves_no_store_and_its_remains_are_cleared(smoke_raw, tmp_path):
+    out = tmp_path / "store"
+    command = [sys.executable, "-m", "liverutils.cli", "prepare", "phantom-smoke", str(smoke_raw)]
+    process = subprocess.Popen(
+        [*command, "--out", str(out), "--size", "64"], stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob(".store.*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not out.exists()
+    store = build_store(find_cases("phantom-smoke", smoke_raw), out, size=64, progress=False)
+    assert len(store) > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_store_json_is_complete(smoke_store):
+    info = json.loads((smoke_store.folder / "store.json").read_text())
+    assert set(info["volumes"]) == set(smoke_store.slices.volume)
+    assert info["slices"] == len(smoke_store)
