@@ -4,17 +4,23 @@ A path may lead into an archive, and into an archive within an archive:
 `3Dircadb1.zip/3Dircadb1.1/PATIENT_DICOM.zip/PATIENT_DICOM/image_0`.
 """
 
+import os
 import stat
+import struct
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from isal import isal_zlib
+
 from liverutils.errors import BadInput
 
+ENCRYPTED = 0x1
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
@@ -63,8 +69,7 @@ def read_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
             continue
         with _open_archive(outer) as archive:
             for path in group:
-                with archive.open(path.relative_to(outer).as_posix()) as file:
-                    yield path, file.read()
+                yield path, archive.read(path.relative_to(outer).as_posix())
 
 
 def on_disk(path: Path) -> Path:
@@ -105,7 +110,7 @@ def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
             )
         try:
             yield archive
-        except (zipfile.BadZipFile, KeyError) as error:
+        except (zipfile.BadZipFile, KeyError, EOFError, zlib.error, isal_zlib.error) as error:
             raise BadInput(
                 f"{path} is damaged or lacks a file ({error}); copy or download it again.",
                 fault="broken_archive",
@@ -125,8 +130,24 @@ def _open_outer(path: Path) -> Iterator[BinaryIO]:
 
 class _Zip:
     def __init__(self, file: BinaryIO):
+        self.file = file
         self.archive = zipfile.ZipFile(file)
         self.open = self.archive.open
+
+    def read(self, name: str) -> bytes:
+        """Read a member; deflate, the usual compression, with ISA-L, twice as fast as zlib."""
+        info = self.archive.getinfo(name)
+        if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & ENCRYPTED:
+            return self.archive.read(info)
+        self.file.seek(info.header_offset)
+        header = self.file.read(zipfile.sizeFileHeader)
+        name_length, extra_length = struct.unpack("<HH", header[26:30])
+        self.file.seek(name_length + extra_length, os.SEEK_CUR)
+        compressed = self.file.read(info.compress_size)
+        content = isal_zlib.decompress(compressed, wbits=-zlib.MAX_WBITS, bufsize=info.file_size)
+        if isal_zlib.crc32(content) != info.CRC:
+            raise zipfile.BadZipFile(f"bad checksum of {name}")
+        return content
 
     def names(self) -> list[str]:
         return [info.filename for info in self.archive.infolist() if not info.is_dir()]
@@ -143,6 +164,9 @@ class _Tar:
     def __init__(self, file: BinaryIO):
         self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - closed with `file`
         self.open = self.archive.extractfile
+
+    def read(self, name: str) -> bytes:
+        return self.open(name).read()
 
     def names(self) -> list[str]:
         return [member.name for member in self.archive.getmembers() if member.isfile()]

@@ -93,7 +93,7 @@ def from_picture(picture: np.ndarray) -> np.ndarray:
 
 def take_plane(volume: np.ndarray, view: View, index: int) -> np.ndarray:
     """Return slice `index` of an RAS volume (X, Y, Z) as a picture (rows, columns)."""
-    return as_picture(np.take(volume, index, axis=VIEW_AXES[view]))
+    return as_picture(np.moveaxis(volume, VIEW_AXES[view], 0)[index])
 
 
 def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
@@ -155,10 +155,9 @@ def case_from_nifti(
     repairs = {**stored.repairs, **clip_padding(image)}
     mask = None
     if mask_path is not None:
-        stored_mask = _read_stored(Path(mask_path), np.uint8, _to_label)
-        mask, mask_affine = turn_to_ras(
-            stored_mask.array, stored.affine if mask_fits else stored_mask.affine
-        )
+        labels = _read_stored(Path(mask_path), np.uint8, _to_label)
+        repairs |= _mask_repairs(stored.affine, labels.affine, mask_fits)
+        mask, mask_affine = turn_to_ras(labels.array, stored.affine if mask_fits else labels.affine)
         check_same_grid(Path(mask_path), image.shape, affine, mask.shape, mask_affine)
     case = Case(
         patient,
@@ -277,6 +276,16 @@ def _read_stored(path: Path, dtype: type, convert: Callable) -> _Stored:
         while stream.read(1 << 20):
             pass
     return _Stored(array, affine, spacing_known, repairs)
+
+
+def _mask_repairs(affine: np.ndarray, mask_affine: np.ndarray, mask_fits: bool) -> dict[str, str]:
+    if mask_fits:
+        same = np.allclose(affine, mask_affine, atol=1e-3)
+        return {} if same else {"contradicting_affine": "the labels took the affine of the image"}
+    if np.array_equal(nib.io_orientation(affine), nib.io_orientation(mask_affine)):
+        return {}
+    codes = ["".join(nib.aff2axcodes(each)) for each in (affine, mask_affine)]
+    return {"mixed_orientations": f"the image was stored as {codes[0]} and the labels {codes[1]}"}
 
 
 @contextmanager
@@ -400,7 +409,7 @@ def read_dicom_slices(place: Path) -> list[tuple[Path, Dataset]]:
 
     Raises:
         BadInput: no_dicom, not_ct, localizer, multi_frame, two_series, no_positions,
-            mixed_orientations, single_slice, duplicate_slices, missing_slices, uneven_slices,
+            mixed_directions, single_slice, duplicate_slices, missing_slices, uneven_slices,
             gantry_tilt.
     """
     slices = [
@@ -501,7 +510,7 @@ def _check_series(place: Path, datasets: list[Dataset]) -> None:
     if np.abs(orientations - orientations[0]).max() > 1e-3:
         raise BadInput(
             f"{place} holds slices of different orientations; give one axial series.",
-            fault="mixed_orientations",
+            fault="mixed_directions",
         )
     if len(datasets) < 2:
         raise BadInput(
