@@ -1,0 +1,268 @@
+"""Runs side by side: their logs in one table, their scores with intervals, paired tests."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from liverutils.errors import BadInput
+from liverutils.logs import find_runs, read_facts, read_run
+from liverutils.metrics import bootstrap_interval, summarise
+
+
+@dataclass(frozen=True)
+class Run:
+    """The logs of one run.
+
+    Attributes:
+        name: As in `logs.find_runs`.
+        tables: Table name, such as "val" or "patients", → rows; missing files are left out.
+        facts: What `<run>_run.json` says; empty where it is missing.
+    """
+
+    name: str
+    tables: dict[str, pd.DataFrame]
+    facts: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Fingerprint of the data the run was made from; None where it was not logged."""
+        return (self.facts.get("data") or {}).get("fingerprint")
+
+    @property
+    def held_out(self) -> frozenset[str] | None:
+        """The patients that the logged split keeps for the test; None where it was not logged."""
+        split = self.facts.get("split") or {}
+        return frozenset(map(str, split["test"])) if "test" in split else None
+
+
+def load_runs(logs_dir: Path | str) -> dict[str, Run]:
+    """Read every run in `logs_dir` and its sub-folders, ours or others' in the same layout.
+
+    Raises:
+        BadInput: The folder is missing or holds no logs, or a file is broken.
+    """
+    return {
+        name: Run(name, read_run(stem.parent, stem.name), read_facts(stem.parent, stem.name))
+        for name, stem in find_runs(logs_dir).items()
+    }
+
+
+def gather(runs: dict[str, Run], table: str) -> pd.DataFrame:
+    """Put one table of all runs that have it into one, with the column `run` in front.
+
+    Columns that only some runs have are NaN in the others; no run at all gives an empty table.
+    """
+    rows = [run.tables[table].assign(run=name) for name, run in runs.items() if table in run.tables]
+    if not rows:
+        return pd.DataFrame(columns=["run"])
+    together = pd.concat(rows, ignore_index=True)
+    return together[["run", *together.columns.drop("run")]]
+
+
+def score_table(runs: dict[str, Run], *, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Summarise the held-out patients of every run: `metrics.summarise` with the column `run`.
+
+    Runs without scored patients are left out.
+
+    Raises:
+        BadInput: The runs were not scored on the same patients and data.
+    """
+    scored = {name: run for name, run in runs.items() if "patients" in run.tables}
+    check_comparable(scored)
+    rows = [
+        summarise(run.tables["patients"], n=n, seed=seed).assign(run=name)
+        for name, run in scored.items()
+    ]
+    return pd.concat(rows, ignore_index=True)
+
+
+def run_table(runs: dict[str, Run]) -> pd.DataFrame:
+    """One row per run: how long it trained and what it reached.
+
+    Returns:
+        `run`, `epochs`, `minutes` (sum of the runtime log) and the values of the epoch with the
+        least validation loss, each with its table's name in front: `train_loss` (mean over steps),
+        `val_loss`, `val_dice_avg_class_1`, `test_loss`, … Where that epoch or the loss was not
+        logged, the last epoch's. What a run did not log is NaN.
+
+    Raises:
+        BadInput: A table without epochs.
+    """
+    return pd.DataFrame([_run_row(run) for run in runs.values()])
+
+
+def check_comparable(runs: dict[str, Run]) -> None:
+    """Refuse runs whose scores cannot be set side by side.
+
+    Raises:
+        BadInput: No run; no table of patients, or one with a patient twice; different patients
+            scored or held out; data of different fingerprints. What one run logged and another
+            did not counts as different.
+    """
+    if not runs:
+        raise BadInput("No run with scored patients to compare.", fault="no_runs")
+    scored = {name: _scored_patients(run) for name, run in runs.items()}
+    (first, reference), *others = runs.items()
+    for name, run in others:
+        if different := scored[first] ^ scored[name]:
+            raise BadInput(
+                f"Runs {first} and {name} were scored on different patients "
+                f"({len(different)} of them in one only, such as {min(different)}): "
+                "compare runs of the same split.",
+                fault="different_patients",
+            )
+        if reference.held_out != run.held_out:
+            raise BadInput(
+                f"Runs {first} and {name} held out different patients in training, so one of them "
+                "may have learnt from patients it is scored on: compare runs of the same split.",
+                fault="different_patients",
+            )
+        if reference.fingerprint != run.fingerprint:
+            raise BadInput(
+                f"Runs {first} and {name} were made from different data (fingerprints "
+                f"{reference.fingerprint} and {run.fingerprint}): compare runs of one data set.",
+                fault="different_data",
+            )
+
+
+def compare_runs(
+    runs: dict[str, Run],
+    score: str = "liver_dice",
+    *,
+    baseline: str | None = None,
+    n: int = 10_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Compare runs pair by pair on the same patients.
+
+    Args:
+        runs: Two or more, scored on the same patients of the same data.
+        score: Column of `<run>_patients.csv`.
+        baseline: Compare every other run with this one only; by default every pair.
+        n: Bootstrap samples.
+        seed: Of the draw.
+
+    Returns:
+        One row per pair: `run`, `other`, `score`, `patients`; `difference`, the mean over patients
+        of run − other, with `low` and `high` of its paired bootstrap interval; `p` of Wilcoxon's
+        signed-rank test, two-sided; `p_holm`, corrected for the number of rows. With five patients
+        or fewer p cannot fall below 0.06.
+
+    Raises:
+        BadInput: Fewer than two runs, an unknown baseline or score, runs that are not comparable,
+            or a score that is infinite or undefined for some patient.
+    """
+    check_comparable(runs)
+    if len(runs) < 2 or (baseline is not None and baseline not in runs):
+        raise BadInput(
+            f"Nothing to compare: the runs are {', '.join(runs)}"
+            + (f", the baseline is {baseline}." if baseline else "; two are needed."),
+            fault="no_runs",
+        )
+    scores = paired_scores(runs, score)
+    pairs = (
+        list(combinations(runs, 2))
+        if baseline is None
+        else [(name, baseline) for name in runs if name != baseline]
+    )
+    table = pd.DataFrame(
+        {"run": run, "other": other, "score": score}
+        | compare_pair(scores[run].to_numpy(), scores[other].to_numpy(), n=n, seed=seed)
+        for run, other in pairs
+    )
+    return table.assign(p_holm=holm(table["p"].to_numpy()))
+
+
+def paired_scores(runs: dict[str, Run], score: str) -> pd.DataFrame:
+    """Return one score of all runs: a row per patient, a column per run.
+
+    Raises:
+        BadInput: A run lacks the score, or it is infinite or undefined for some patient.
+    """
+    for name, run in runs.items():
+        if score not in run.tables["patients"]:
+            raise BadInput(f"{name}_patients.csv has no column {score}.", fault="no_scores")
+    columns = {
+        name: run.tables["patients"].set_index("patient")[score] for name, run in runs.items()
+    }
+    scores = pd.DataFrame(columns)
+    not_finite = ~np.isfinite(scores.to_numpy(float))
+    if not_finite.any():
+        raise BadInput(
+            f"{score} is infinite or undefined for {not_finite.any(axis=1).sum()} of "
+            f"{len(scores)} patients, so it has no mean difference: compare a bounded score such "
+            "as Dice or surface Dice.",
+            fault="not_finite",
+        )
+    return scores
+
+
+def compare_pair(
+    scores: np.ndarray, others: np.ndarray, *, n: int = 10_000, seed: int = 0
+) -> dict[str, float]:
+    """Compare two scores of the same patients in the same order; see `compare_runs`."""
+    differences = scores - others
+    interval = bootstrap_interval(differences, n=n, seed=seed)
+    # The test is undefined where no patient differs at all.
+    p = wilcoxon(differences).pvalue if differences.any() else 1.0
+    return {
+        "patients": len(differences),
+        "difference": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "p": float(p),
+    }
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Correct p values for their number (Holm 1979): ranked, times the number still to test."""
+    order = np.argsort(p_values)
+    steps = np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.minimum(1, np.maximum.accumulate(p_values[order] * steps))
+    return corrected
+
+
+def _scored_patients(run: Run) -> frozenset[str]:
+    patients = run.tables.get("patients", pd.DataFrame()).get("patient", pd.Series(dtype=str))
+    if len(patients) == 0 or patients.duplicated().any():
+        raise BadInput(
+            f"{run.name}_patients.csv is missing or does not hold one row per patient: score the "
+            "run's held-out patients first.",
+            fault="no_patients",
+        )
+    return frozenset(patients.astype(str))
+
+
+def _run_row(run: Run) -> dict[str, float | str]:
+    epochs = {
+        table: _by_epoch(run.name, table, run.tables[table])
+        for table in ("train", "val", "test")
+        if table in run.tables
+    }
+    runtime = run.tables.get("runtime", pd.DataFrame()).get("runtime", pd.Series([np.nan]))
+    row = {
+        "run": run.name,
+        "epochs": max((len(rows) for rows in epochs.values()), default=0),
+        "minutes": runtime.sum(skipna=False) / 60,
+    }
+    losses = epochs["val"].get("val_loss") if "val" in epochs else None
+    best = losses.idxmin() if losses is not None and losses.notna().any() else None
+    for table, rows in epochs.items():
+        if len(rows):
+            values = rows.loc[best] if best in rows.index else rows.iloc[-1]
+            prefix = f"{table}_"
+            row |= {prefix + name.removeprefix(prefix): value for name, value in values.items()}
+    return row
+
+
+def _by_epoch(run: str, table: str, rows: pd.DataFrame) -> pd.DataFrame:
+    if "epoch" not in rows:
+        raise BadInput(f"{run}_{table}.csv has no column epoch.", fault="broken_log")
+    numbers = rows.drop(columns="step", errors="ignore")
+    return numbers.groupby("epoch").mean(numeric_only=True)

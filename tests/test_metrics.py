@@ -1,0 +1,640 @@
+"""Scores against answers worked out by hand and against other packages."""
+
+import io
+import runpy
+import sys
+import warnings
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+import torch
+from monai.metrics import (
+    compute_average_surface_distance,
+    compute_dice,
+    compute_hausdorff_distance,
+    compute_iou,
+    compute_surface_dice,
+)
+from scipy import ndimage
+
+from liverutils import metrics
+from liverutils.errors import BadInput
+from liverutils.metrics import (
+    SCORES,
+    PatientCounts,
+    bootstrap_interval,
+    expected_calibration_error,
+    label_lesions,
+    lesion_summary,
+    score_auc,
+    score_classes,
+    score_lesions,
+    score_patient,
+    score_volume,
+    summarise,
+)
+
+MM = (1.0, 1.0, 1.0)
+
+
+def cube(start, size, shape=(20, 20, 20)):
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(s, s + size) for s in start)] = True
+    return mask
+
+
+def sphere(centre, radius, shape, spacing):
+    grid = np.indices(shape).reshape(3, -1).T * spacing - centre
+    return (np.linalg.norm(grid, axis=1) <= radius).reshape(shape)
+
+
+# Known answers: volumes
+
+
+def test_scores_have_the_documented_names_in_order():
+    assert tuple(score_volume(cube((5, 5, 5), 4), cube((5, 5, 5), 4), MM)) == SCORES
+
+
+def test_a_perfect_mask():
+    scores = score_volume(cube((5, 5, 5), 4), cube((5, 5, 5), 4), MM)
+    assert [scores[name] for name in SCORES] == [1, 1, 1, 1, 1, 0, 0, 0, 1]
+
+
+def test_a_cube_shifted_by_one_voxel():
+    scores = score_volume(cube((6, 5, 5), 4), cube((5, 5, 5), 4), MM)
+    assert scores["dice"] == scores["precision"] == scores["recall"] == 48 / 64
+    assert scores["iou"] == 48 / 80
+    assert scores["pixel_accuracy"] == 1 - 32 / 8000
+    assert scores["rvd"] == 0
+    # 56 surface voxels each. Those of one cube that are off the other's surface are its outer face
+    # (16) and, one layer in, the 2 × 2 centre of what was a face: both 1 mm away. Every other
+    # surface voxel lies on the other's surface.
+    assert scores["assd_mm"] == pytest.approx((16 + 4) / 56)
+    assert scores["hd95_mm"] == 1
+    assert scores["surface_dice_2mm"] == 1
+
+
+def test_a_cube_shifted_far_along_a_long_axis():
+    true, predicted = cube((2, 2, 2), 1), cube((2, 2, 5), 1)
+    scores = score_volume(predicted, true, (1.0, 1.0, 4.0))
+    assert scores["dice"] == 0
+    assert scores["assd_mm"] == scores["hd95_mm"] == 12
+    assert score_volume(predicted, true, MM)["assd_mm"] == 3
+
+
+def test_one_voxel_is_its_own_surface():
+    scores = score_volume(cube((3, 3, 3), 1), cube((3, 4, 3), 1), (1.0, 1.5, 1.0))
+    assert (scores["dice"], scores["assd_mm"], scores["hd95_mm"]) == (0, 1.5, 1.5)
+
+
+def test_two_concentric_spheres():
+    shape, spacing = (64, 64, 32), np.array([1.0, 1.0, 2.0])
+    centre = np.array([32.0, 32.0, 32.0])
+    inner = sphere(centre, 20, shape, spacing)
+    outer = sphere(centre, 25, shape, spacing)
+    scores = score_volume(outer, inner, spacing)
+    assert scores["recall"] == 1
+    assert scores["dice"] == pytest.approx(2 * 20**3 / (20**3 + 25**3), abs=0.01)
+    assert scores["rvd"] == pytest.approx((25 / 20) ** 3 - 1, abs=0.02)
+    assert scores["assd_mm"] == pytest.approx(5, abs=0.3)
+    assert scores["surface_dice_2mm"] == 0
+
+
+def test_surface_dice_counts_what_is_within_two_millimetres():
+    true = cube((5, 5, 5), 8)
+    two_planes_off = cube((7, 5, 5), 8)
+    assert score_volume(two_planes_off, true, MM)["surface_dice_2mm"] == 1
+    assert score_volume(two_planes_off, true, (1.5, 1.0, 1.0))["surface_dice_2mm"] < 1
+
+
+def test_the_border_of_the_volume_is_surface():
+    everything = np.ones((6, 6, 6), bool)
+    all_but_the_outer_layer = cube((1, 1, 1), 4, (6, 6, 6))
+    scores = score_volume(everything, all_but_the_outer_layer, MM)
+    assert scores["assd_mm"] > 0
+    in_the_middle = np.pad(everything, 3), np.pad(all_but_the_outer_layer, 3)
+    assert scores["assd_mm"] == score_volume(*in_the_middle, MM)["assd_mm"]
+
+
+def test_a_picture_is_scored_like_a_volume():
+    true, predicted = cube((5, 5), 4, (20, 20)), cube((5, 6), 4, (20, 20))
+    scores = score_volume(predicted, true, (1.0, 2.0))
+    assert scores["dice"] == 12 / 16
+    assert scores["hd95_mm"] == 2
+
+
+def test_axes_may_be_swapped_together_with_their_spacing():
+    rng = np.random.default_rng(0)
+    true = ndimage.binary_opening(rng.random((12, 14, 16)) < 0.8)
+    predicted = np.roll(true, (1, 2, 0), (0, 1, 2))
+    scores = score_volume(predicted, true, (0.7, 0.8, 2.5))
+    swapped = score_volume(predicted.transpose(2, 0, 1), true.transpose(2, 0, 1), (2.5, 0.7, 0.8))
+    assert swapped == pytest.approx(scores)
+
+
+# Empty masks
+
+
+def test_both_masks_empty_is_right():
+    nothing = np.zeros((4, 4, 4), bool)
+    scores = score_volume(nothing, nothing, MM)
+    assert [scores[name] for name in SCORES] == [1, 1, 1, 1, 1, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("missed", [True, False])
+def test_one_mask_empty_is_as_wrong_as_can_be(missed):
+    nothing, something = np.zeros((10, 10, 10), bool), cube((0, 0, 0), 1, (10, 10, 10))
+    scores = score_volume(*((nothing, something) if missed else (something, nothing)), MM)
+    assert [scores[name] for name in ("dice", "iou", "precision", "recall")] == [0, 0, 0, 0]
+    assert scores["surface_dice_2mm"] == 0
+    assert scores["assd_mm"] == scores["hd95_mm"] == np.inf
+    assert scores["pixel_accuracy"] == 0.999
+    assert scores["rvd"] == (-1 if missed else np.inf)
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_unknown_spacing_has_no_millimetres(empty):
+    mask = np.zeros((8, 8), bool) if empty else cube((2, 2), 3, (8, 8))
+    scores = score_volume(mask, mask, None)
+    assert scores["dice"] == 1
+    assert np.isnan([scores[name] for name in ("assd_mm", "hd95_mm", "surface_dice_2mm")]).all()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("predicted", "true", "spacing", "fault"),
+    [
+        (np.zeros((4, 8, 8), bool), np.zeros((4, 1, 8, 8), bool), MM, "wrong_shape"),
+        (np.zeros((1, 8, 8), bool), np.zeros((4, 8, 8), bool), MM, "wrong_shape"),
+        (np.zeros((0, 8, 8), bool), np.zeros((0, 8, 8), bool), MM, "wrong_shape"),
+        (np.full((4, 4, 4), 2, np.uint8), np.ones((4, 4, 4), np.uint8), MM, "unknown_labels"),
+        (np.full((4, 4, 4), 0.4), np.ones((4, 4, 4), np.uint8), MM, "unknown_labels"),
+        (np.ones((4, 4, 4), bool), np.ones((4, 4, 4), bool), (1.0, 1.0), "wrong_spacing"),
+        (np.ones((4, 4, 4), bool), np.ones((4, 4, 4), bool), (1.0, 1.0, 0.0), "wrong_spacing"),
+    ],
+)
+def test_masks_that_cannot_be_scored(predicted, true, spacing, fault):
+    with pytest.raises(BadInput) as error:
+        score_volume(predicted, true, spacing)
+    assert error.value.fault == fault
+
+
+# Other packages
+
+
+def blobs(seed, shape=(40, 36, 30)):
+    rng = np.random.default_rng(seed)
+    smooth = ndimage.gaussian_filter(rng.normal(size=shape), 3)
+    true = smooth > np.quantile(smooth, 0.7)
+    moved = ndimage.gaussian_filter(smooth + 0.02 * rng.normal(size=shape), 1)
+    return np.roll(moved > np.quantile(moved, 0.65), 1, 0), true
+
+
+@pytest.mark.parametrize("shape", [(40, 36, 30), (60, 50)])
+def test_agrees_with_monai(shape):
+    predicted, true = blobs(0, shape)
+    spacing = (0.8, 0.7, 2.5)[: len(shape)]
+    scores = score_volume(predicted, true, spacing)
+    batch = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, true)]
+    surfaces = {"include_background": True, "spacing": spacing}
+    assert scores["dice"] == pytest.approx(compute_dice(*batch).item(), abs=1e-6)
+    assert scores["iou"] == pytest.approx(compute_iou(*batch).item(), abs=1e-6)
+    assert scores["assd_mm"] == pytest.approx(
+        compute_average_surface_distance(*batch, symmetric=True, **surfaces).item(), abs=1e-5
+    )
+    assert scores["hd95_mm"] == pytest.approx(
+        compute_hausdorff_distance(*batch, percentile=95, **surfaces).item(), abs=1e-5
+    )
+    assert scores["surface_dice_2mm"] == pytest.approx(
+        compute_surface_dice(*batch, [2.0], use_subvoxels=True, **surfaces).item(), abs=1e-5
+    )
+
+
+def check_against_other_packages(predicted, true, spacing):
+    scores = score_volume(predicted, true, spacing)
+    check_against_surface_distance(scores, predicted, true, spacing)
+    check_overlap_against_simpleitk(scores, predicted, true)
+    box = ndimage.find_objects((predicted | true).astype(np.uint8))[0]
+    check_surfaces_against_simpleitk(scores, predicted[box], true[box], spacing)
+
+
+def check_against_surface_distance(scores, predicted, true, spacing):
+    surface_distance = pytest.importorskip("surface_distance")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the package's own, of SciPy's names
+        distances = surface_distance.compute_surface_distances(true, predicted, spacing)
+    assert scores["surface_dice_2mm"] == pytest.approx(
+        surface_distance.compute_surface_dice_at_tolerance(distances, 2), abs=1e-6
+    )
+    assert scores["dice"] == pytest.approx(
+        surface_distance.compute_dice_coefficient(true, predicted), abs=1e-6
+    )
+    # Its other distances run between other points (corners, weighted by area), so they come close
+    # without being equal; SimpleITK checks ours exactly.
+    diagonal = np.linalg.norm(spacing)
+    assert scores["assd_mm"] == pytest.approx(
+        np.mean(surface_distance.compute_average_surface_distance(distances)), abs=diagonal
+    )
+    assert scores["hd95_mm"] == pytest.approx(
+        surface_distance.compute_robust_hausdorff(distances, 95), abs=diagonal
+    )
+
+
+def check_overlap_against_simpleitk(scores, predicted, true):
+    sitk = pytest.importorskip("SimpleITK")
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(*(sitk.GetImageFromArray(mask.astype(np.uint8)) for mask in (predicted, true)))
+    assert scores["dice"] == pytest.approx(overlap.GetDiceCoefficient(), abs=1e-6)
+    assert scores["iou"] == pytest.approx(overlap.GetJaccardCoefficient(), abs=1e-6)
+    assert scores["precision"] == pytest.approx(1 - overlap.GetFalseDiscoveryRate(), abs=1e-6)
+    assert scores["recall"] == pytest.approx(1 - overlap.GetFalseNegativeError(), abs=1e-6)
+
+
+def check_surfaces_against_simpleitk(scores, predicted, true, spacing):
+    sitk = pytest.importorskip("SimpleITK")
+    surfaces = []
+    for mask in (predicted, true):
+        image = sitk.GetImageFromArray(np.pad(mask.astype(np.uint8), 1))
+        image.SetSpacing(spacing[::-1])
+        surfaces.append(image - sitk.BinaryErode(image, [1] * 3, sitk.sitkCross, 0.0, 1.0, False))
+    on_surface = [sitk.GetArrayFromImage(surface) > 0 for surface in surfaces]
+    distance_to = [
+        np.abs(sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(surface, False, False, True)))
+        for surface in surfaces
+    ]
+    distances = [distance_to[1][on_surface[0]], distance_to[0][on_surface[1]]]
+    mean, hd95 = np.concatenate(distances).mean(), max(np.percentile(d, 95) for d in distances)
+    assert scores["assd_mm"] == pytest.approx(mean, rel=1e-5)
+    assert scores["hd95_mm"] == pytest.approx(hd95, rel=1e-5)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_agrees_with_surface_distance_and_simpleitk(seed):
+    check_against_other_packages(*blobs(seed), (0.8, 0.7, 2.5))
+
+
+@pytest.fixture(scope="module")
+def real_masks(real_data):
+    """Liver and tumour of a real patient, bool (X, Y, Z), and their spacing."""
+    archive = real_data / "3Dircadb1.17" / "MASKS_DICOM.zip"
+    if not archive.exists():
+        pytest.skip("3Dircadb1.17 is not among the real data")
+    with zipfile.ZipFile(archive) as files:
+        liver, spacing = read_mask(files, "liver")
+        tumors = [read_mask(files, f"livertumor{n}")[0] for n in (1, 2)]
+    return {"liver": liver, "tumor": tumors[0] | tumors[1], "spacing": spacing}
+
+
+def read_mask(files, structure):
+    names = [name for name in files.namelist() if f"/{structure}/image_" in name]
+    slices = [pydicom.dcmread(io.BytesIO(files.read(name)), force=True) for name in names]
+    slices.sort(key=lambda one: float(one.ImagePositionPatient[2]))
+    height = slices[1].ImagePositionPatient[2] - slices[0].ImagePositionPatient[2]
+    mask = np.stack([one.pixel_array > 0 for one in slices], axis=-1)
+    return mask, (*map(float, slices[0].PixelSpacing), float(height))
+
+
+@pytest.mark.parametrize("structure", ["liver", "tumor"])
+def test_agrees_with_other_packages_on_real_masks(real_masks, structure):
+    true, spacing = real_masks[structure], real_masks["spacing"]
+    predicted = np.roll(ndimage.binary_dilation(true), (2, -1, 1), (0, 1, 2))
+    check_against_other_packages(predicted, true, spacing)
+
+
+# Patients
+
+
+def labels(liver, tumor):
+    return liver.astype(np.uint8) + tumor
+
+
+def test_tumour_counts_as_liver():
+    liver, tumor = cube((4, 4, 4), 10), cube((6, 6, 6), 2)
+    row = score_patient(labels(liver, np.zeros_like(liver)), labels(liver, tumor), (1.0, 1.0, 5.0))
+    assert row["liver_dice"] == 1
+    assert row["tumor_dice"] == 0
+    assert row["tumor_assd_mm"] == np.inf
+    assert (row["liver_empty"], row["tumor_empty"]) == ("neither", "one")
+    assert (row["liver_true_voxels"], row["liver_true_ml"]) == (1000, pytest.approx(5))
+    assert (row["tumor_true_ml"], row["tumor_predicted_ml"]) == (pytest.approx(0.04), 0)
+
+
+def test_a_patient_without_tumour_is_counted_apart():
+    liver = cube((4, 4, 4), 10)
+    row = score_patient(labels(liver, False), labels(liver, False), None)
+    assert (row["tumor_dice"], row["tumor_empty"]) == (1, "both")
+    assert np.isnan(row["liver_true_ml"])
+
+
+def test_labels_above_two_are_refused():
+    with pytest.raises(BadInput, match="0 background, 1 liver, 2 tumour"):
+        score_patient(np.full((3, 3, 3), 3), np.zeros((3, 3, 3), np.uint8), MM)
+
+
+def patients_table():
+    liver, tumor, nothing = cube((4, 4, 4), 10), cube((6, 6, 6), 2), np.zeros((20, 20, 20), bool)
+    rows = [
+        score_patient(labels(liver, tumor), labels(liver, tumor), MM),
+        score_patient(labels(liver, nothing), labels(liver, nothing), MM),
+        score_patient(labels(liver, nothing), labels(liver, tumor), MM),
+        score_patient(labels(liver, tumor), labels(liver, cube((6, 6, 6), 1)), MM),
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_summary_counts_what_the_rule_decided():
+    table = summarise(patients_table(), n=200).set_index(["structure", "score"])
+    dice = table.loc[("tumor", "dice")]
+    assert dice["mean"] == pytest.approx((1 + 1 + 0 + 2 / 9) / 4)
+    assert dice["low"] < dice["mean"] < dice["high"]
+    assert (dice["patients"], dice["both_empty"], dice["one_empty"]) == (4, 1, 1)
+    distance = table.loc[("tumor", "assd_mm")]
+    assert distance["infinite"] == 1
+    assert np.isfinite(distance["mean"])
+    # All voxels as one volume: 8 + 1 hits, 16 + 8 + 9 voxels.
+    assert table.loc[("tumor", "pooled_dice"), "mean"] == pytest.approx(2 * 9 / (16 + 8 + 9))
+    assert table.loc[("liver", "pooled_dice"), "mean"] == 1
+
+
+def test_summary_survives_a_round_through_csv(tmp_path):
+    patients_table().to_csv(tmp_path / "patients.csv", index=False)
+    read = summarise(pd.read_csv(tmp_path / "patients.csv"), n=50)
+    pd.testing.assert_frame_equal(read, summarise(patients_table(), n=50))
+
+
+def test_a_table_without_scores_is_refused():
+    with pytest.raises(BadInput, match="Nothing to summarise"):
+        summarise(pd.DataFrame({"patient": ["a"]}))
+
+
+# Intervals
+
+
+def test_the_interval_is_that_of_the_normal_distribution_for_many_patients():
+    values = np.random.default_rng(1).normal(0.8, 0.1, 400)
+    mean, low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert mean == values.mean()
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.1 * half)
+    assert bootstrap_interval(values) == (mean, low, high)
+    assert bootstrap_interval(values, seed=1) != (mean, low, high)
+
+
+def test_weights_are_slices_of_a_patient():
+    interval = bootstrap_interval([1.0, 0.0, np.nan], weights=[3, 1, 0])
+    assert interval.mean == 0.75
+    assert (interval.low, interval.high) == (0, 1)
+
+
+def test_one_patient_has_no_interval():
+    interval = bootstrap_interval([0.5])
+    assert interval.mean == 0.5
+    assert np.isnan([interval.low, interval.high]).all()
+
+
+@pytest.mark.parametrize("values", [[], [1.0, np.inf], [1.0, np.nan]])
+def test_an_interval_never_drops_a_value(values):
+    with pytest.raises(BadInput):
+        bootstrap_interval(values)
+
+
+# Lesions
+
+
+def test_lesions_are_found_missed_and_invented():
+    true = cube((2, 2, 2), 4) | cube((12, 12, 12), 2)
+    predicted = cube((2, 2, 3), 4) | cube((2, 15, 2), 1)
+    lesions = score_lesions(predicted, true, (1.0, 1.0, 2.0))
+    assert lesions["false_positive"].tolist() == [False, False, True]
+    assert lesions["found"].tolist() == [True, False, False]
+    assert lesions["dice"].tolist() == [pytest.approx(48 / 64), 0, 0]
+    assert lesions["volume_mm3"].tolist() == [128, 16, 2]
+    assert lesions["diameter_mm"][0] == pytest.approx(2 * (128 * 3 / (4 * np.pi)) ** (1 / 3))
+    numbered, n = label_lesions(predicted)
+    assert n == 2
+    assert (numbered == lesions["lesion"][2]).sum() == 1
+
+
+def test_voxels_that_touch_by_a_corner_are_one_lesion():
+    true = cube((2, 2, 2), 2) | cube((4, 4, 4), 2)
+    assert len(score_lesions(true, true, MM)) == 1
+
+
+def test_one_blob_over_everything_finds_nothing():
+    true = cube((2, 2, 2), 3) | cube((12, 12, 12), 3)
+    lesions = score_lesions(np.ones_like(true), true, MM)
+    assert not lesions["found"].any()
+    assert lesions["false_positive"].sum() == 1
+
+
+def test_pieces_of_a_lesion_count_together():
+    true = cube((2, 2, 2), 6)
+    pieces = true.copy()
+    pieces[4] = False
+    lesions = score_lesions(pieces, true, MM)
+    assert lesions["found"].tolist() == [True]
+    assert lesions["dice"].tolist() == [pytest.approx(2 * 180 / (216 + 180))]
+
+
+def test_a_looser_rule_for_finding():
+    true, predicted = cube((2, 2, 2), 4), cube((5, 2, 2), 4)
+    assert not score_lesions(predicted, true, MM)["found"].any()
+    assert score_lesions(predicted, true, MM, min_iou=0)["found"].tolist() == [True]
+
+
+def test_lesions_by_size():
+    true = cube((0, 0, 0), 4) | cube((6, 6, 6), 11)
+    predicted = cube((6, 6, 6), 11) | cube((18, 0, 18), 2)
+    table = lesion_summary(score_lesions(predicted, true, MM))
+    assert table.index.tolist() == ["<10 mm", "10-20 mm", ">=20 mm", "all"]
+    assert table["lesions"].tolist() == [1, 1, 0, 2]
+    assert table["found"].tolist() == [0, 1, 0, 1]
+    assert table["false_positives"].tolist() == [1, 0, 0, 1]
+    assert table.loc["all", ["recall", "precision", "f1"]].tolist() == [0.5, 0.5, 0.5]
+    assert np.isnan(table.loc[">=20 mm", "recall"])
+
+
+def test_no_lesions_at_all():
+    nothing = np.zeros((5, 5, 5), bool)
+    lesions = score_lesions(nothing, nothing, MM)
+    assert len(lesions) == 0
+    assert lesion_summary(lesions).loc["all", "lesions"] == 0
+
+
+def test_lesions_of_a_single_picture_are_refused():
+    with pytest.raises(BadInput, match="counted in 3D"):
+        score_lesions(np.ones((5, 5), bool), np.ones((5, 5), bool), (1.0, 1.0))
+
+
+# Counts during training
+
+
+def slices(seed=0, shape=(12, 16, 16)):
+    rng = np.random.default_rng(seed)
+    predicted = rng.integers(0, 3, shape)
+    return predicted, rng.integers(0, 3, shape).astype(np.uint8), rng.integers(0, 3, shape[0])
+
+
+def counted(predicted, true, patient, **options):
+    counts = PatientCounts(patient.max() + 1, **options)
+    for batch in np.array_split(np.arange(len(patient)), 5):
+        counts.add(*(torch.from_numpy(array[batch]) for array in (predicted, true, patient)))
+    return counts
+
+
+def test_counts_give_the_scores_of_whole_patients():
+    predicted, true, patient = slices()
+    scores = counted(predicted, true, patient).scores()
+    rows = [
+        score_patient(predicted[patient == p], true[patient == p], None) for p in np.unique(patient)
+    ]
+    for label, structure in ((1, "liver"), (2, "tumor")):
+        for name in ("dice", "iou", "precision", "recall"):
+            mean = np.mean([row[f"{structure}_{name}"] for row in rows])
+            assert scores[f"{name}_avg_class_{label}"] == pytest.approx(mean)
+    background = [
+        score_volume(predicted[patient == p] == 0, true[patient == p] == 0, None)
+        for p in np.unique(patient)
+    ]
+    assert scores["dice_avg_class_0"] == pytest.approx(np.mean([s["dice"] for s in background]))
+    right = [(predicted == true)[patient == p].mean() for p in np.unique(patient)]
+    assert scores["pixel_accuracy"] == pytest.approx(np.mean(right))
+    assert len(scores) == 13
+
+
+def test_the_order_of_slices_does_not_matter():
+    predicted, true, patient = slices()
+    order = np.random.default_rng(1).permutation(len(patient))
+    shuffled = counted(predicted[order], true[order], patient[order])
+    assert shuffled.scores() == counted(predicted, true, patient).scores()
+
+
+def test_patients_never_seen_do_not_count():
+    predicted, true, patient = slices()
+    assert (
+        counted(predicted, true, patient * 5).scores() == counted(predicted, true, patient).scores()
+    )
+
+
+def test_a_patient_without_tumour_scores_one_or_nothing():
+    nothing = np.zeros((2, 8, 8), np.uint8)
+    liver = np.ones((2, 8, 8), np.uint8)
+    tumor = np.full((2, 8, 8), 2, np.uint8)
+    patient = np.array([0, 0])
+    scores = counted(liver.astype(int), liver, patient).scores()
+    assert scores["dice_avg_class_2"] == scores["dice_avg_class_0"] == 1
+    scores = counted(tumor.astype(int), liver, patient).scores()
+    assert scores["dice_avg_class_1"] == 1
+    assert [scores[f"{name}_avg_class_2"] for name in ("dice", "precision", "recall")] == [0, 0, 0]
+    scores = counted(nothing.astype(int), liver, patient).scores()
+    assert scores["recall_avg_class_1"] == scores["precision_avg_class_1"] == 0
+
+
+def test_the_iou_never_exceeds_dice_or_the_accuracy_of_its_class():
+    for seed in range(20):
+        predicted, true, _ = slices(seed)
+        scores = score_volume(predicted > 0, true > 0, None)
+        assert scores["iou"] <= min(scores["dice"], scores["pixel_accuracy"])
+
+
+def test_a_channel_axis_is_not_broadcast():
+    predicted, true, patient = (torch.from_numpy(array) for array in slices())
+    with pytest.raises(BadInput, match="merely broadcast"):
+        PatientCounts(3).add(predicted, true[:, None], patient)
+    with pytest.raises(BadInput, match="merely broadcast"):
+        PatientCounts(3).add(predicted, true, patient[:1])
+
+
+def test_logits_are_not_labels():
+    predicted, true, patient = (torch.from_numpy(array) for array in slices())
+    with pytest.raises(BadInput, match="argmax"):
+        PatientCounts(3).add(predicted.float(), true, patient)
+
+
+def test_scores_of_nothing_are_refused():
+    with pytest.raises(BadInput, match="No slice was scored"):
+        PatientCounts(3).scores()
+
+
+def test_liver_only_has_two_classes():
+    predicted, true, patient = slices()
+    scores = counted(predicted.clip(max=1), true.clip(max=1), patient, classes=2).scores()
+    assert set(scores) == {
+        *(f"{n}_avg_class_{c}" for n in ("dice", "iou", "precision", "recall") for c in (0, 1)),
+        "pixel_accuracy",
+    }
+
+
+# Classification
+
+CLASSES = np.array([0, 0, 1, 1, 2, 2])
+PROBABILITIES = np.array(
+    [
+        [0.8, 0.1, 0.1],
+        [0.6, 0.3, 0.1],
+        [0.1, 0.7, 0.2],
+        [0.2, 0.3, 0.5],
+        [0.0, 0.4, 0.6],
+        [0.1, 0.6, 0.3],
+    ]
+)
+
+
+def test_classes_by_hand():
+    scores = score_classes(CLASSES, PROBABILITIES)
+    assert scores["accuracy"] == 4 / 6
+    assert scores["per_class_accuracy"].tolist() == [1, 0.5, 0.5]
+    assert scores["confusion"].tolist() == [[2, 0, 0], [0, 1, 1], [0, 1, 1]]
+
+
+def test_auc_by_hand():
+    scores = score_auc(CLASSES, PROBABILITIES)
+    # Lesion 0.6 and 0.3 against 0.1, 0.1, 0.2, 0.5: seven of eight pairs in order.
+    assert scores["auc"][2] == 7 / 8
+    # Share of lesion in liver: 0.6 and 1/3 against 2/9 and 5/8.
+    assert scores["auc_lesion_in_liver"] == 2 / 4
+    assert scores["auc_mean"] == pytest.approx(scores["auc"].mean())
+
+
+def test_one_class_only_has_no_curve_but_a_sentence():
+    with pytest.raises(BadInput, match="all 6 slices are of class 'liver'"):
+        score_auc(np.ones(6, int), PROBABILITIES)
+
+
+def test_a_missing_class_is_undefined_not_zero():
+    scores = score_auc(CLASSES[:4], PROBABILITIES[:4])
+    assert np.isnan(scores["auc"][2])
+    assert scores["auc_mean"] == pytest.approx(np.mean(scores["auc"][:2]))
+    assert np.isnan(score_classes(CLASSES[:4], PROBABILITIES[:4])["per_class_accuracy"][2])
+
+
+def test_calibration_by_hand():
+    sure_and_wrong = np.array([[1.0, 0, 0]] * 4)
+    assert expected_calibration_error(np.array([0, 0, 0, 1]), sure_and_wrong) == 0.25
+    # Two bins, both off: 0.9 where all are right, 0.6 where none is.
+    two = np.array([[0.9, 0.1, 0], [0.6, 0.4, 0]])
+    assert expected_calibration_error(np.array([0, 1]), two) == pytest.approx((0.1 + 0.6) / 2)
+
+
+@pytest.mark.parametrize(
+    ("true", "probabilities", "fault"),
+    [
+        (CLASSES[:3], PROBABILITIES, "wrong_shape"),
+        (CLASSES + 1, PROBABILITIES, "unknown_labels"),
+        (CLASSES, PROBABILITIES * 4, "not_probabilities"),
+    ],
+)
+def test_classes_that_cannot_be_scored(true, probabilities, fault):
+    with pytest.raises(BadInput) as error:
+        score_classes(true, probabilities)
+    assert error.value.fault == fault
+
+
+def test_scoring_does_not_need_fastai(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastai", None)
+    runpy.run_path(metrics.__file__)
