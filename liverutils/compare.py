@@ -70,7 +70,7 @@ def score_table(runs: dict[str, Run], *, n: int = 10_000, seed: int = 0) -> pd.D
     Runs without scored patients are left out.
 
     Raises:
-        BadInput: The runs were not scored on the same patients and data.
+        BadInput: No run was scored, or not all on the same patients and data.
     """
     scored = {name: run for name, run in runs.items() if "patients" in run.tables}
     check_comparable(scored)
