@@ -3,7 +3,11 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import ndimage
+
+from liverutils.datasets.volumes import Case, write_nifti
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -15,3 +19,37 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip("no real CT here: set LIVER_CT_REAL_DATA to the folder that holds it")
     return folder
+
+
+@pytest.fixture
+def tiny_case() -> Case:
+    """A body of 32 x 32 x 16 voxels with lungs, spine and a liver with one tumour."""
+    x, y, z = np.meshgrid(np.arange(32), np.arange(32), np.arange(16), indexing="ij")
+    image = np.full(x.shape, -1000.0)
+    image[np.hypot((x - 15.5) / 14, (y - 15.5) / 11) < 1] = -100
+    image[np.hypot((x - 15.5) / 12.5, (y - 15.5) / 9.5) < 1] = 40
+    image[np.hypot(x - 15.5, y - 8.5) < 2.5] = 400
+    image[(z > 11) & (np.hypot((x - 15.5) / 11, (y - 18) / 6) < 1)] = -850
+    distance = np.sqrt(((x - 21) / 6.5) ** 2 + ((y - 17) / 7) ** 2 + ((z - 8) / 4.5) ** 2)
+    liver = distance < 1
+    tumor = np.sqrt((x - 21) ** 2 + (y - 17) ** 2 + ((z - 8) * 2) ** 2) < 2.5
+    image[liver], image[tumor] = 110, 60
+    noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=image.shape), 0.5)
+    image = np.maximum(image + 20 * noise, -1024)
+    affine = np.diag([9.0, 9.0, 8.0, 1.0])
+    affine[:3, 3] = -140, -150, 30
+    mask = liver.astype(np.uint8) + tumor.astype(np.uint8)
+    return Case("someone", "scan-1", np.rint(image).astype(np.int16), mask, affine)
+
+
+@pytest.fixture
+def write_case(tmp_path):
+    """Write a case as NIfTI; return the paths of image and labels."""
+
+    def write(case: Case, folder: Path = tmp_path, name: str = "0") -> tuple[Path, Path]:
+        image, mask = folder / f"volume-{name}.nii.gz", folder / f"segmentation-{name}.nii.gz"
+        write_nifti(image, case.image, case.affine)
+        write_nifti(mask, case.mask, case.affine)
+        return image, mask
+
+    return write

@@ -369,8 +369,7 @@ def _read_pictures(paths: Iterable[Path]) -> np.ndarray:
     """Read 8-bit pictures of one size, grey or RGB with equal channels, as (N, rows, columns)."""
     pictures = []
     for path, content in read_files(paths):
-        picture = np.asarray(Image.open(io.BytesIO(content)))
-        picture = picture if picture.ndim == 2 else picture[..., 0]
+        picture = _decode(path, content)
         if pictures and picture.shape != pictures[0].shape:
             raise BadInput(
                 f"{path} has {picture.shape} pixels and the first slice {pictures[0].shape}; use"
@@ -379,6 +378,16 @@ def _read_pictures(paths: Iterable[Path]) -> np.ndarray:
             )
         pictures.append(picture)
     return np.stack(pictures)
+
+
+def _decode(path: Path, content: bytes) -> np.ndarray:
+    try:
+        picture = np.asarray(Image.open(io.BytesIO(content)))
+    except (OSError, SyntaxError) as error:  # what Pillow raises for broken pictures
+        raise BadInput(
+            f"{path} is no complete picture; copy or download it again.", fault="unreadable_pixels"
+        ) from error
+    return picture if picture.ndim == 2 else picture[..., 0]
 
 
 def _find_chaos(raw: Path) -> list[CaseFiles]:

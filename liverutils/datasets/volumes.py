@@ -479,7 +479,9 @@ def write_dicom_mask(folder: Path | str, case: Case, structure: np.ndarray, name
 
 def _parse_dicom(content: bytes) -> Dataset | None:
     try:
-        dataset = pydicom.dcmread(io.BytesIO(content))
+        # The dataset holds on to an open file, and with it the content a second time.
+        with io.BytesIO(content) as file:
+            dataset = pydicom.dcmread(file)
     except InvalidDicomError:
         return None
     return dataset if "PixelData" in dataset else None
@@ -624,7 +626,7 @@ def _to_hu(dataset: Dataset, stored: np.ndarray, missing_intercept: int) -> np.n
         hu = np.rint(stored * slope + intercept)
     padding = dataset.get("PixelPaddingValue")
     if padding is not None:
-        hu[stored == padding] = LOWEST_HU
+        hu[(stored == padding) & (hu > LOWEST_HU)] = LOWEST_HU - 1
     limits = np.iinfo(np.int16)
     return hu.clip(limits.min, limits.max)
 
