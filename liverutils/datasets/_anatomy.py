@@ -13,6 +13,7 @@ from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 COARSE_MM = 4.0
 RIB_PERIOD = 27.0
+RIB_DEPTH = 5.5
 FAR = 60.0
 
 Box = tuple[slice, slice, slice]
@@ -125,9 +126,7 @@ class Tubes:
     def distance(self, grid: Grid, margin: float) -> np.ndarray:
         """Distance to the nearest tube, right up to `margin` mm outside it and FAR beyond."""
         out = np.full(grid.shape, FAR, np.float32)
-        reach = np.maximum(self.start_radius, self.end_radius)[:, None] + margin
-        low = (np.minimum(self.start, self.end) - reach)[:, [2, 0, 1]]
-        high = (np.maximum(self.start, self.end) + reach)[:, [2, 0, 1]]
+        low, high = self._spans(margin)
         first = np.array([axis[0] for axis in grid.axes])
         last = np.array([axis[-1] for axis in grid.axes])
         for i in np.flatnonzero(((high > first) & (low < last)).all(axis=1)):
@@ -135,6 +134,20 @@ class Tubes:
             piece = out[box]
             np.minimum(piece, self._piece_distance(i, grid.within(box)), out=piece)
         return out
+
+    def box(self, grid: Grid, margin: float) -> Box:
+        """The part of `grid` within `margin` mm of the tubes."""
+        low, high = self._spans(margin)
+        here = (high[:, 0] > grid.z[0]) & (low[:, 0] < grid.z[-1])
+        if not here.any():
+            return (slice(0, 0),) * 3
+        return grid.box(low[here].min(axis=0), high[here].max(axis=0))
+
+    def _spans(self, margin: float) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest corner (N, 3) of the boxes around the pieces, as (z, x, y)."""
+        reach = np.maximum(self.start_radius, self.end_radius)[:, None] + margin
+        low, high = np.minimum(self.start, self.end), np.maximum(self.start, self.end)
+        return (low - reach)[:, [2, 0, 1]], (high + reach)[:, [2, 0, 1]]
 
     def _piece_distance(self, i: int, grid: Grid) -> np.ndarray:
         z, x, y = grid.open()
@@ -176,7 +189,7 @@ def tree(
     nodes, parents, paths = [np.asarray(root, float)], [-1], [0.0]
     for tip in tips[np.argsort(np.linalg.norm(tips - nodes[0], axis=1))]:
         gaps = np.linalg.norm(np.array(nodes) - tip, axis=1)
-        joint = int(np.argmin(gaps + 0.45 * np.array(paths)))
+        joint = int(np.argmin(gaps + 0.25 * np.array(paths)))
         count = max(1, round(gaps[joint] / step))
         begin = nodes[joint]
         bend = rng.normal(0, 0.08 * gaps[joint], 3)
@@ -243,7 +256,9 @@ class Anatomy:
         floor: z of the lower end of liver and kidneys in mm.
         disc_period: Height of a vertebra with its disc in mm.
         width: Largest width of the body in mm.
+        heart: Centre of the heart (x, y, z) in mm.
         front: y of the front of the abdominal muscles in mm.
+        back: y of the skin of the back in mm.
         gas_level: y above which the stomach holds gas, in mm.
     """
 
@@ -255,7 +270,9 @@ class Anatomy:
     disc_period: float
     width: float
     front: float
+    back: float
     gas_level: float
+    heart: np.ndarray
 
     def distance(self, name: str, grid: Grid, margin: float = 6.0) -> tuple[Box, np.ndarray]:
         """The part of `grid` within `margin` mm of an organ, and the distances to it there."""
@@ -276,25 +293,30 @@ class Anatomy:
 
 
 def rib_distance(
-    grid: Grid, outside_cavity: np.ndarray, half_width: float, front: float
+    z: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    outside_cavity: np.ndarray,
+    half_width: float,
+    front: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Distance to the nearest rib, and how far along its rib each voxel lies (0 spine, 1 front).
+    """Distance to the nearest rib, and how far along its rib each point lies (0 spine, 1 front).
 
-    Ribs run in the wall, 6 mm outside the cavity, and drop from the spine to the side.
+    Points are given by their coordinates and their distance to the cavity, all (N,) in mm. Ribs
+    run in the wall, `RIB_DEPTH` outside the cavity, and drop from the spine to the side.
     """
-    z, x, y = grid.open()
     middle = front / 2 - 36
     along = np.arctan2(np.abs(x) / half_width, (middle - y) / (front - middle)) / np.pi
-    drop = 96 * np.minimum(along / 0.68, 1) ** 1.1 - 150 * np.maximum(along - 0.68, 0)
+    drop = 105 * np.minimum(along / 0.68, 1) ** 0.85 - 190 * np.maximum(along - 0.68, 0)
     height = z + drop
     number = np.round(height / RIB_PERIOD)
     # Ribs 11 and 12, the lowest two, end free at the side.
     reach = np.where(number <= 2, 0.42, np.where(number <= 3, 0.58, 0.93))
-    across = (outside_cavity - 5.5) / 3.4
+    across = (outside_cavity - RIB_DEPTH) / 3.4
     upright = (height - number * RIB_PERIOD) / 6.2
     distance = (np.sqrt(across**2 + upright**2) - 1) * 3.4
-    free = np.maximum((along - reach) * 200, np.where(number < 2, FAR, 0))
-    return np.maximum(distance, free), np.broadcast_to(along, distance.shape)
+    beyond = np.maximum((along - reach) * 200, np.where(number < 2, FAR, 0))
+    return np.maximum(distance, beyond), along
 
 
 def spine_distances(grid: Grid, period: float) -> dict[str, np.ndarray]:
@@ -313,14 +335,13 @@ def spine_distances(grid: Grid, period: float) -> dict[str, np.ndarray]:
     arch = np.maximum(np.maximum(np.abs(canal - 3.2) - 3.2, y + 14 - 0 * z), arch_height)
     spinous = np.maximum(np.abs(x) - 3.0, np.abs(y + 47) - 17)
     lean = (level + 0.16 + (y + 35) * -0.004) * period
-    spinous = np.maximum(spinous, np.abs(lean) - 8) + 0 * z
-    wing = np.maximum(np.abs(np.abs(x) - 26) - 13, np.abs(y + 24 + 0.15 * np.abs(x)) - 3.2)
+    spinous = np.maximum(spinous, np.abs(lean) - 6.5) + 0 * z
+    wing = np.maximum(np.abs(np.abs(x) - 25) - 12, np.abs(y + 24 + 0.15 * np.abs(x)) - 3.2)
     wing = np.maximum(wing, (np.abs(level - 0.08) - 0.13) * period)
-    facet = np.sqrt(
-        (np.abs(x) - 15) ** 2 + (y + 31) ** 2 + (0.35 * (np.abs(level) - 0.5) * period) ** 2
-    )
+    facet = np.hypot((np.abs(x) - 14) * 0.8, (y + 31) * 1.3) - 4.5
+    facet = np.maximum(facet, (0.3 - np.abs(level)) * period)
     bone = np.minimum(np.maximum(column, -into_disc), np.minimum(arch, spinous))
-    bone = np.minimum(bone, np.minimum(wing, facet - 7))
+    bone = np.minimum(bone, np.minimum(wing, facet))
     disc = np.maximum(column, into_disc)
     return {
         "bone": bone.astype(np.float32),
@@ -346,8 +367,8 @@ _BORDER_X = (
     (92, 80, 54, 40, 18, 4),
     (74, 58, 32, 12, -16, -40),
     (60, 44, 14, -14, -42, -60),
-    (52, 32, -8, -44, -66, -70),
-    (50, 24, -30, -62, -72, -72),
+    (54, 42, 4, -40, -66, -70),
+    (54, 38, -12, -56, -72, -72),
 )
 
 
@@ -356,9 +377,9 @@ class _Builder:
 
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
-        self.size = np.clip(rng.normal(1, 0.05), 0.9, 1.1)
+        self.size = np.clip(rng.normal(1.01, 0.035), 0.93, 1.08)
         self.grid = Grid.spanning((-125, -212, -140), (165, 212, 236), COARSE_MM)
-        self.apex = rng.normal(100, 7)
+        self.apex = rng.normal(102, 6)
         self.fields: dict[str, np.ndarray] = {}
         self.tubes: dict[str, Tubes] = {}
 
@@ -384,7 +405,9 @@ class _Builder:
             self.disc_period,
             self.width,
             self.front,
+            float(self.grid.y[(self.fields["body"] < 0).any(axis=(0, 1))][0]),
             self.gas_level,
+            self.heart,
         )
 
     def _extent(self, name: str) -> tuple[float, float]:
@@ -400,7 +423,7 @@ class _Builder:
     def _body_wall(self) -> None:
         rng, (z, x, y) = self.rng, self.grid.open()
         half_width = rng.normal(150, 7) * self.size
-        depth = rng.normal(118, 7) * self.size
+        depth = rng.normal(122, 7) * self.size
         back = 78 * self.size
         middle = depth - back + 8
         # The trunk narrows from the ribs to the waist and widens again to the hips.
@@ -414,16 +437,26 @@ class _Builder:
         muscle = ((norm - 1) * 0.93 * np.minimum(half_width, depth)).astype(np.float32)
         groove = 7 * np.exp(-((x / 14) ** 2)) * (y < -40)
         self.muscle = self._rough(muscle + groove, 1.2, 60)
+        lumbar = np.clip((15 - z) / 60, 0, 1)
+        behind = np.clip((5 - y) / 30, 0, 1)
         fat = np.clip(rng.lognormal(np.log(15), 0.4), 6, 32)
-        lower = 1 + 0.35 * np.clip((20 - z) / 80, 0, 1)
-        around = 1 + 0.25 * (y < -10) - 0.25 * np.exp(-(((y - middle) / 50) ** 2))
+        around = 1 + 0.25 * behind - 0.25 * np.exp(-(((y - middle) / 50) ** 2))
+        flank = 16 * np.exp(-(((np.abs(x) - 112) / 26) ** 2)) * behind * lumbar
+        self.fields["body"] = self._rough(self.muscle - fat * (1 + 0.3 * lumbar) * around, 1, 70)
+        self.muscle = self.muscle + flank
         self.fields["muscle"] = self.muscle
-        self.fields["body"] = self._rough(self.muscle - fat * lower * around, 1.0, 70)
         self.width = 2 * float(np.abs(self._inside_x("body")).max())
-        wall = np.where(z > 20, 11.0, 13.0) + 9 * np.clip((-20 - y) / 30, 0, 1)
+        # Around the ribs lie shoulder and back muscles; the loin's muscles stand beside the spine.
+        latissimus = (1 - lumbar) * (6 * behind + 3 * np.clip((60 - y) / 40, 0, 1))
+        beside_spine = np.clip((100 - np.abs(x)) / 30, 0, 1)
+        loin = (10 + 24 * lumbar) * np.clip((-4 - y) / 28, 0, 1) * beside_spine
+        wall = 10 + 2 * lumbar + latissimus + loin
         spine = ellipsoid(self.grid, (0, -62, 0), (44, 46, 900), power=2.6)
-        loin = 22 * np.clip((15 - z) / 50, 0, 1) * np.clip((10 - y) / 30, 0, 1)
-        self.fields["cavity"] = smooth_max(self.muscle + wall + loin, -spine, 24)
+        self.fields["cavity"] = smooth_max(self._rough(self.muscle + wall, 0.8, 50), -spine, 24)
+        erector = [ellipsoid(self.grid, (s * 32, -63, 0), (27, 21, 900), 2.3) for s in (1, -1)]
+        self.fields["erector"] = smooth_max(
+            self._rough(np.minimum(*erector), 2.5, 30), self.muscle + 2, 6
+        )
         self.front = float(depth + middle)
 
     def _inside_x(self, name: str) -> np.ndarray:
@@ -433,7 +466,7 @@ class _Builder:
         """Height of every point over the diaphragm: two domes, steep to the sides and the back."""
         z, x, y = self.grid.open()
         right = self._dome(x, y, 72 * self.size, self.apex)
-        left = self._dome(-x, y, 76 * self.size, self.apex - abs(self.rng.normal(8, 4)))
+        left = self._dome(-x, y, 76 * self.size, self.apex - np.clip(self.rng.normal(13, 4), 4, 22))
         height = smooth_max(right, left, 16) + 3 * Noise.over(self.rng, self.grid, 90).at(self.grid)
         over = (z - height) * 0.62
         self.over_diaphragm = over.astype(np.float32)
@@ -450,8 +483,8 @@ class _Builder:
         for side in (1, -1):
             centre = self._near(side * 70, -4, -4 if side > 0 else 6)
             tilt = rotation(about_x=-14, about_y=side * 14, about_z=side * 35)
-            radii = (27, 31, 55) * self.rng.normal(1, 0.05, 3) * self.size
-            body = ellipsoid(self.grid, centre, radii, 2.3, tilt)
+            radii = (26, 31, 56) * self.rng.normal(1, 0.05, 3) * self.size
+            body = ellipsoid(self.grid, centre, radii, 2.1, tilt)
             inward = np.array((-side * 17, 9, 0))
             hilum = ellipsoid(self.grid, centre + inward, (15, 9, 27), 2, tilt)
             shapes.append(smooth_max(body, -(hilum + 2), 8))
@@ -471,39 +504,47 @@ class _Builder:
 
     def _stomach(self) -> None:
         path = [
-            self._near(-62, 30, 78),
+            self._near(-60, 36, 80),
             self._near(-66, 48, 52),
             self._near(-58, 85, 25),
             self._near(-34, 112, 2),
             self._near(2, 108, -6),
             self._near(24, 88, 4),
         ]
-        widths = np.array([26, 27, 25, 20, 15, 9]) * self.rng.uniform(0.85, 1.15)
+        widths = np.array([33, 31, 28, 23, 17, 9]) * self.rng.uniform(0.8, 1.15)
         distance = curve(path, widths).distance(self.grid, 16)
         distance = smooth_max(distance, self.over_diaphragm + 5, 14)
-        self.fields["stomach"] = self._rough(distance, 2.0, 28)
+        self.fields["stomach"] = self._rough(distance, 3.0, 45)
         self.gas_level = float(self.rng.uniform(70, 112))
 
     def _liver(self) -> None:
         z, x, y = self.grid.open()
+        self.fields["gallbladder"] = self._rough(
+            self._gallbladder().distance(self.grid, 14), 1.0, 24
+        )
         rows = np.array(_BORDER_X, float) + self._border_variation()
         border = RectBivariateSpline(_BORDER_Z, _BORDER_Y, rows, kx=2, ky=2)
         medial = border(np.clip(z.ravel(), -75, 110), np.clip(y.ravel(), -40, 170))
-        distance = (medial[:, None, :] * self.size - x) * 0.68
-        distance = smooth_max(distance, self.fields["cavity"] + 2.5, 10)
-        distance = smooth_max(distance, self.over_diaphragm + 3, 10)
-        distance = smooth_max(distance, -(y + 34) * 0.8, 30)
-        # A flat front edge keeps the lobe off the wall where fat lies between them.
-        distance = self._rough(distance, 2.2, 55)
-        self.gallbladder = self._gallbladder()
-        self.fields["gallbladder"] = self.gallbladder.distance(self.grid, 14)
-        self.fields["gallbladder"] = self._rough(self.fields["gallbladder"], 1.0, 24)
-        fissure = self._fissure()
+        medial = self._rough((medial[:, None, :] * self.size - x) * 0.68, 2.5, 55)
+        bounds = smooth_max(self.fields["cavity"] + 2, self.over_diaphragm + 2.5, 10)
+        bounds = smooth_max(bounds, -(y + 46) * 0.9, 20)
         for name, gap, width in (("kidneys", 4, 8), ("stomach", 1, 8), ("gallbladder", 1, 5)):
-            distance = smooth_max(distance, gap - self.fields[name], width)
-        cava = self.tubes["cava"].distance(self.grid, 12)
-        distance = smooth_max(distance, -cava, 6)
-        self.fields["liver"] = smooth_max(distance, -fissure, 3)
+            bounds = smooth_max(bounds, gap - self.fields[name], width)
+        bounds = smooth_max(bounds, -2 - self.tubes["cava"].distance(self.grid, 12), 3)
+        bounds = smooth_max(bounds, -self._fissure(), 3)
+        self.fields["liver"] = self._grown(bounds, medial, self.rng.normal(1580, 210))
+
+    def _grown(self, bounds: np.ndarray, medial: np.ndarray, volume_ml: float) -> np.ndarray:
+        """Move the medial border, by 12 mm at most, until the liver has its volume."""
+        low, high = -12.0, 12.0
+        for _ in range(5):
+            shift = (low + high) / 2
+            liver = smooth_max(medial + shift, bounds, 10)
+            if (liver < 0).sum() * COARSE_MM**3 / 1000 > volume_ml:
+                low = shift
+            else:
+                high = shift
+        return liver
 
     def _border_variation(self) -> np.ndarray:
         """Lets the left lobe and the lower tip of the right lobe be long or short."""
@@ -521,21 +562,21 @@ class _Builder:
     def _fissure(self) -> np.ndarray:
         """The cleft of the falciform ligament, open to the visceral surface."""
         z, x, y = self.grid.open()
-        lean = self.rng.normal(0.12, 0.05)
-        plane = np.abs(x + 2 + lean * (y - 110) + self.rng.normal(0, 5)) - 2.2
-        depth = 40 - (self.rng.normal(26, 5) - z) * 0
-        bound = np.maximum(np.abs(y - 112) - 30, z - depth)
-        return np.maximum(plane, bound * 0.5).astype(np.float32) + 0 * z
+        lean = self.rng.normal(0.15, 0.06)
+        centre = self.rng.normal(-2, 4)
+        plane = np.abs(x - centre + lean * (y - 110) - 6 * np.sin((y + z) / 25)) - 1.6
+        bound = np.maximum(np.abs(y - 104) - 20, z - self.rng.normal(34, 5))
+        return np.maximum(plane, 0.5 * bound).astype(np.float32)
 
     def _spleen(self) -> None:
-        centre = self._near(-104, 8, 46)
-        radii = np.array((44, 56, 50)) * self.rng.normal(1, 0.09) * self.size
+        centre = self._near(-106, 14, 40)
+        radii = np.array((50, 62, 56)) * self.rng.normal(1, 0.09) * self.size
         distance = ellipsoid(self.grid, centre, radii, 2.2, rotation(about_x=20, about_y=-12))
         distance = smooth_max(distance, self.fields["cavity"] + 3, 8)
         distance = smooth_max(distance, self.over_diaphragm + 3, 8)
         for name, gap in (("stomach", 4), ("kidneys", 4)):
             distance = smooth_max(distance, gap - self.fields[name], 10)
-        hilum = ellipsoid(self.grid, centre + (46, 14, 0), (34, 30, 60))
+        hilum = ellipsoid(self.grid, centre + (52, 16, 0), (34, 32, 70))
         self.fields["spleen"] = self._rough(smooth_max(distance, -hilum, 12), 1.8, 36)
 
     def _bowel(self) -> None:
@@ -558,24 +599,28 @@ class _Builder:
             pieces.start, pieces.end, pieces.start_radius * pouches, pieces.end_radius * pouches
         ).distance(self.grid, 14)
         self.fields["colon"] = self._inside_abdomen(self._rough(colon, 1.5, 18))
-        loops = curve(self._loop_path(), rng.uniform(10.5, 13.5), step=7)
-        small = self._rough(loops.distance(self.grid, 14), 1.5, 16)
-        self.fields["bowel"] = self._inside_abdomen(small)
+        for group, path in enumerate(self._loop_paths()):
+            loop = curve(path, rng.uniform(9.5, 13.5, len(path)), step=7)
+            small = self._rough(loop.distance(self.grid, 14), 1.5, 16)
+            self.fields[f"bowel {group}"] = self._inside_abdomen(small)
 
     def _inside_abdomen(self, distance: np.ndarray) -> np.ndarray:
         distance = smooth_max(distance, self.fields["cavity"] + 3, 8)
         return smooth_max(distance, self.over_diaphragm + 5, 8)
 
-    def _loop_path(self) -> np.ndarray:
-        """Loops of small bowel: a serpentine through a jittered lattice left of the midline."""
-        rng, points = self.rng, []
-        for level, z in enumerate(np.arange(-128, 12, 29)):
-            rows = np.arange(58, 128, 29)[:: 1 if level % 2 else -1]
-            for row, y in enumerate(rows):
-                reach = 70 if z < -50 else 20
-                columns = np.arange(-88, reach, 30)[:: 1 if (row + level) % 2 else -1]
-                points += [(x, y, z) for x in columns]
-        return np.array(points) + rng.normal(0, 8, (len(points), 3))
+    def _loop_paths(self) -> list[np.ndarray]:
+        """Loops of small bowel: a wandering tour of a jittered lattice, cut into four."""
+        rng, pitch = self.rng, 27
+        lattice = np.mgrid[-98:76:pitch, 50:125:pitch, -135:16:pitch].reshape(3, -1).T
+        x, y, z = lattice.T
+        left = lattice[((z < -45) | (x < 15)) & ((y > 60) | (np.abs(x) > 40) | (z < -60))]
+        tour = [left[rng.integers(len(left))]]
+        while len(left) > 1:
+            left = left[(left != tour[-1]).any(axis=1)]
+            away = np.linalg.norm(left - tour[-1], axis=1) + rng.exponential(pitch / 4, len(left))
+            tour.append(left[away.argmin()])
+        points = np.array(tour) + rng.normal(0, 6, (len(tour), 3))
+        return np.array_split(points, 4)
 
     def _small_parts(self) -> None:
         head, tail = self._near(34, 62, 0, spread=3), self._near(-74, 30, 38, spread=4)
@@ -586,26 +631,25 @@ class _Builder:
         duodenum = [head + (12, 18, 8), head + (20, 0, -8), head + (16, -10, -36), (0, 50, -42)]
         self.fields["duodenum"] = curve(duodenum, 11).distance(self.grid, 14)
         psoas = [
-            curve([(s * 27, -2, 22), (s * 36, 0, -30), (s * 46, 8, -140)], [5, 15, 24])
+            curve([(s * 25, -4, 22), (s * 35, -3, -30), (s * 45, 6, -140)], [6, 17, 25])
             for s in (1, -1)
         ]
         self.fields["psoas"] = joined(*psoas).distance(self.grid, 16)
         crura = [curve([(s * 12, 22, 0), (s * 17, 34, 40), (s * 16, 46, 72)], 3.5) for s in (1, -1)]
         self.tubes["crura"] = joined(*crura)
-        heart = ellipsoid(
-            self.grid, self._near(-28, 92, self.apex + 42), (66, 56, 52), 2.1, rotation(about_z=25)
-        )
-        above = smooth_max(heart, 4 - self.over_diaphragm, 10)
+        self.heart = self._near(-28, 96, self.apex + 36)
+        heart = ellipsoid(self.grid, self.heart, (66, 56, 52), 2.2, rotation(about_z=25))
+        above = smooth_max(heart, 3 - self.over_diaphragm, 6)
         self.fields["heart"] = smooth_max(above, self.fields["cavity"] + 4, 10)
         # What the lungs leave free: heart, pericardial fat and great vessels.
-        pericardium = smooth_min(heart - 5, self._mediastinum(), 14)
+        pericardium = smooth_min(heart - 5, self._mediastinum(), 34)
         self.fields["lungs"] = smooth_max(self.fields["lungs"], -pericardium, 5)
         self.disc_period = self.rng.normal(33, 1.5) * self.size
 
     def _mediastinum(self) -> np.ndarray:
         z, x, y = self.grid.open()
         back = ellipsoid(self.grid, (-6, 34, 150), (20, 30, 120))
-        front = ellipsoid(self.grid, (0, self.front - 20, 150), (26, 24, 120))
+        front = ellipsoid(self.grid, (0, self.front - 20, 150), (44, 22, 120))
         return np.minimum(back, front)
 
     def _vessel_trees(self) -> None:
@@ -613,27 +657,33 @@ class _Builder:
         hilum, confluence = self._near(26, 78, 26, spread=3), self._near(6, 60, 6, spread=3)
         top = self.cava[-1] + (0, 0, -14)
         liver = self._points_in("liver", -5, 130)
-        self.tubes["portal"] = tree(rng, hilum, liver[:70], 0.9, 5.5)
-        self.tubes["hepatic"] = tree(rng, top, liver[70:], 0.9, 5.5)
+        self.tubes["portal"] = tree(rng, hilum, liver[:55], 1.2, 6.5)
+        self.tubes["hepatic"] = tree(rng, top, liver[90:], 1.2, 6.5)
         trunk = [(8, 60, -120), (7, 58, -50), confluence, 0.5 * (confluence + hilum), hilum]
         splenic = [confluence, (-30, 50, 20), (-72, 30, 36)]
         self.tubes["portal trunk"] = joined(curve(trunk, [3.5, 5, 6.5, 7, 6.5]), curve(splenic, 4))
         renal = [
-            curve([(s * 48, 8, 0), (s * 25, 24, 2), (s * 6, 36, 4)], [4.5, 4, 4]) for s in (1, -1)
+            curve([(50, 8, -2), (36, 22, 2), (25, 30, 5)], [4.5, 4, 4]),
+            curve([(-50, 8, 6), (-28, 32, 8), (-6, 47, 8), (18, 38, 7)], [4.5, 4, 3.5, 4]),
         ]
         self.tubes["renal veins"] = joined(*renal)
+        adrenals = [
+            curve([(38, 20, 50), (36, 26, 38), (42, 16, 28)], 2.2),
+            curve([(-30, 28, 40), (-36, 30, 32), (-44, 18, 24)], 2.4),
+        ]
+        self.tubes["adrenals"] = joined(*adrenals)
         celiac = curve([(-5, 34, 26), (-4, 52, 28), (-10, 58, 28)], [4, 3.5, 3])
         mesenteric = curve([(-4, 34, 12), (-5, 48, 4), (-6, 52, -50), (0, 56, -120)], 3.2)
         gut = np.column_stack(
-            [rng.uniform(-85, 60, 60), rng.uniform(55, 125, 60), rng.uniform(-125, 5, 60)]
+            [rng.uniform(-85, 60, 110), rng.uniform(55, 135, 110), rng.uniform(-125, 25, 110)]
         )
         branches = tree(rng, (2, 54, -30), gut, 0.9, 3.5)
         self.tubes["mesenteric"] = joined(celiac, mesenteric, branches)
         for side, name in ((1, "right"), (-1, "left")):
-            tips = self._points_in("lungs", -4, 70, side=side)
+            tips = self._points_in("lungs", -4, 110, side=side)
             if len(tips):
                 root = (side * 45, 45, 190)
-                self.tubes[f"{name} lung"] = tree(rng, root, tips, 0.7, 6, step=12)
+                self.tubes[f"{name} lung"] = tree(rng, root, tips, 1.1, 8, step=12)
 
     def _points_in(self, name: str, depth: float, count: int, side: int = 0) -> np.ndarray:
         inside = self.fields[name] < depth

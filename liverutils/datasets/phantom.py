@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from liverutils.datasets._anatomy import (
+    RIB_DEPTH,
     Anatomy,
     Box,
     Grid,
@@ -53,14 +54,14 @@ class Phase:
     liver: float = 0
     spleen: float = 0
     kidney: float = 0
-    medulla: float = -18
+    medulla: float = -32
     aorta: float = 0
 
 
 PHASES = {
     "portal venous": Phase((30, 60), (30, 60)),
     "early portal venous": Phase((30, 60), (-30, -8), kidney=10, medulla=-45, aorta=20),
-    "late portal venous": Phase((30, 42), (30, 42), kidney=-5, medulla=-6, aorta=-15),
+    "late portal venous": Phase((30, 42), (30, 42), kidney=-5, medulla=-15, aorta=-15),
     "late arterial": Phase((8, 25), (-14, -2), -32, 5, 10, -75, 150),
 }
 
@@ -147,8 +148,8 @@ class Lesion:
         rim_hu: HU at the border.
         softness: Width of the border in mm.
         axes: (3,) relative radii, of product 1.
-        waves: (3, 3) wave vectors in 1/mm of the waves on its surface.
-        phases: (3,) phases of these waves.
+        waves: (N, 3) wave vectors in 1/mm of the waves on its surface.
+        phases: (N,) phases of these waves.
         tilt: (3, 3) rotation.
     """
 
@@ -181,7 +182,7 @@ class Lesion:
             np.sin(sum(k * o for k, o in zip(wave, offset, strict=True)) + phase)
             for wave, phase in zip(self.waves, self.phases, strict=True)
         )
-        roughness = 0.05 if self.kind == "cyst" else 0.09
+        roughness = 0.03 if self.kind == "cyst" else 0.08
         surface = self.diameter / 2 * (1 + roughness * waves)
         return box, (radius - surface).astype(np.float32)
 
@@ -329,7 +330,7 @@ def _sample_hu(rng: np.random.Generator, phase: Phase, steatosis: bool) -> dict[
         "portal": liver + rng.uniform(*phase.portal),
         "hepatic": liver + rng.uniform(*phase.hepatic),
         "spleen": phase.spleen + rng.normal(118, 13),
-        "kidney": phase.kidney + rng.normal(170, 21),
+        "kidney": phase.kidney + rng.normal(175, 21),
         "aorta": aorta,
         "cava": phase.aorta * 0.1 + rng.normal(120, 12),
         "muscle": rng.normal(60, 6),
@@ -428,8 +429,8 @@ def _shape_lesion(rng, kind: str, centre, diameter: float, hu: dict[str, float])
         rim_hu=float(rim),
         softness=float(softness),
         axes=axes / np.prod(axes) ** (1 / 3),
-        waves=rng.normal(0, 4.5 / diameter, (3, 3)),
-        phases=rng.uniform(0, 2 * np.pi, 3),
+        waves=rng.normal(0, 5 / diameter, (5, 3)),
+        phases=rng.uniform(0, 2 * np.pi, 5),
         tilt=rotation(*rng.uniform(0, 180, 3)),
     )
 
@@ -503,6 +504,11 @@ def _acquire(rng, hu: np.ndarray, scan: Scan, offset: float, pixel: float) -> np
     return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)
 
 
+def _ridge(offset: np.ndarray, width: float) -> np.ndarray:
+    """1 at offset 0, falling to 0 over `width` on both sides."""
+    return np.maximum(1 - np.abs(offset) / width, 0)
+
+
 class _Scene:
     """Sub-slices of the patient painted organ after organ; what is painted later covers."""
 
@@ -518,7 +524,7 @@ class _Scene:
         self.edge = max(1.0, float(grid.x[1] - grid.x[0]))
         self.noise = {mm: texture.at(grid) for mm, texture in textures.items()}
         self.hu = np.full(grid.shape, -1000, np.float32)
-        self.liver = np.zeros(grid.shape, np.float32)
+        self.liver: np.ndarray | None = None
         self.tumor = np.zeros(grid.shape, np.float32)
         self._paint_wall()
         self._paint_ribs()
@@ -534,6 +540,8 @@ class _Scene:
         coverage = np.clip(0.5 - distance / (edge or self.edge), 0, 1)
         region = self.hu[box]
         region += coverage * (hu - region)
+        if self.liver is not None:
+            self.liver[box] *= 1 - coverage
         return coverage
 
     def _organ(self, name: str, hu, halo: float = 0) -> None:
@@ -542,45 +550,94 @@ class _Scene:
             self._cover(box, distance - halo, self.values["fat"])
         self._cover(box, distance, hu(box, distance) if callable(hu) else hu)
 
-    def _tubes(self, name: str, hu: float) -> None:
-        distance = self.anatomy.tubes[name].distance(self.grid, 2.0)
-        self._cover(..., distance, hu)
+    def _tubes(self, name: str, hu: float, wall: float = 0) -> None:
+        tubes = self.anatomy.tubes[name]
+        box = tubes.box(self.grid, 2.0 + wall)
+        part = self.grid.within(box)
+        if 0 in part.shape:
+            return
+        distance = tubes.distance(part, 2.0 + wall)
+        if wall:
+            self._cover(box, distance - wall, self.values["muscle"])
+        self._cover(box, distance, hu)
 
     def _textured(self, hu: float, fine: float, coarse: float):
         return lambda box, _: hu + fine * self.noise[5][box] + coarse * self.noise[9][box]
 
-    def _septa(self, box: Box, mm: int, width: float) -> np.ndarray:
+    def _septa(self, at: Box | tuple, mm: int, width: float) -> np.ndarray:
         """Thin sheets: where smooth noise changes sign."""
-        return np.exp(-((self.noise[mm][box] / width) ** 2))
+        return _ridge(self.noise[mm][at], width)
 
     def _paint_wall(self) -> None:
         fat, muscle = self.values["fat"], self.values["muscle"]
-        _, _, y = self.grid.open()
+        self._paint_table()
         box, skin = self.anatomy.distance("body", self.grid)
         self._cover(box, skin, 10)
-        self._cover(box, skin + 2, fat + 35 * self._septa(box, 24, 0.05) + 5 * self.noise[5][box])
-        box, outer = self.anatomy.distance("muscle", self.grid)
-        behind = np.clip((-18 - y[..., box[2]]) / 10, 0, 1)
-        streaks = np.minimum(self._septa(box, 9, 0.10) + self._septa(box, 24, 0.08), 1)
-        self._cover(box, outer, muscle + 4 * self.noise[5][box] - 90 * behind * streaks)
+        self._cover(box, skin + 2, fat + 35 * self._septa(box, 24, 0.08) + 5 * self.noise[5][box])
         self.outside_cavity = np.full(self.grid.shape, 20, np.float32)
         box, inner = self.anatomy.distance("cavity", self.grid, margin=16)
         self.outside_cavity[box] = inner
+        self._paint_wall_muscles()
         self._cover(box, inner, fat + 6 * self.noise[5][box] + 7 * self.noise[24][box])
         self._organ("psoas", self._textured(muscle, 4, 3), halo=1.5)
 
+    def _paint_table(self) -> None:
+        """The curved top of the table: two thin shells of carbon fibre, with foam between."""
+        top = self.anatomy.back - 2
+        box = self.grid.box((-1e3, -1e3, -1e3), (1e3, 1e3, top + 25))
+        _, x, y = self.grid.within(box).open()
+        below = top - y + (x / 45) ** 2
+        inside = np.maximum(np.abs(below - 12) - 12, np.abs(x) - 205)
+        self._cover(box, inside, -930)
+        self._cover(box, np.abs(inside) - 1.2, 400)
+
+    def _paint_wall_muscles(self) -> None:
+        """Muscle in layers, with fat between them and, in the back, within them."""
+        fat, muscle = self.values["fat"], self.values["muscle"]
+        box, outer = self.anatomy.distance("muscle", self.grid)
+        wall = np.nonzero((outer < self.edge) & (self.outside_cavity[box] > -self.edge))
+        at = tuple(i + part.start for i, part in zip(wall, box, strict=True))
+        z, x, y = (axis[i] for axis, i in zip(self.grid.axes, at, strict=True))
+        outer, inner = outer[wall], self.outside_cavity[at]
+        lumbar = np.clip((10 - z) / 25, 0, 1)
+        behind = np.clip((-18 - y) / 10, 0, 1)
+        depth = inner / np.maximum(inner - outer, 1) + 0.04 * self.noise[24][at]
+        sheets = _ridge(depth - 0.35, 0.07) + _ridge(depth - 0.68, 0.07)
+        fatty = 0.5 * sheets * lumbar * (np.abs(x) > 60) * (1 - behind)
+        fatty += 0.9 * _ridge(inner - 9.5 - self.noise[24][at], 2) * (1 - lumbar)
+        fatty += _ridge(x, 3) * (y > 60)
+        fatty += behind * (self._septa(at, 9, 0.15) + self._septa(at, 24, 0.12))
+        flesh = muscle + 4 * self.noise[5][at] + np.minimum(fatty, 1) * (fat + 15 - muscle)
+        coverage = np.clip(0.5 - outer / self.edge, 0, 1)
+        self.hu[at] += coverage * (flesh - self.hu[at])
+        self._organ("erector", self._fibrous(muscle), halo=2)
+
+    def _fibrous(self, muscle: float):
+        """Muscle with sheets of fat."""
+
+        def hu(box: Box, distance: np.ndarray) -> np.ndarray:
+            sheets = np.minimum(self._septa(box, 9, 0.13) + self._septa(box, 24, 0.08), 1)
+            return muscle + 4 * self.noise[5][box] - 100 * sheets
+
+        return hu
+
     def _paint_ribs(self) -> None:
+        at = np.nonzero(np.abs(self.outside_cavity - RIB_DEPTH) < 3.4 + self.edge)
+        z, x, y = (axis[i] for axis, i in zip(self.grid.axes, at, strict=True))
         distance, along = rib_distance(
-            self.grid, self.outside_cavity, self.anatomy.width / 2, self.anatomy.front
+            z, x, y, self.outside_cavity[at], self.anatomy.width / 2, self.anatomy.front
         )
-        cartilage = np.clip((along - 0.72) * 40, 0, 1)
-        shell = np.clip(distance + 2.2, 0, 1)
         marrow, cortex = self.values["marrow"], self.values["cortex"]
-        bone = marrow + shell * (cortex - marrow)
-        self._cover(..., distance, bone + cartilage * (95 - bone))
+        bone = marrow + np.clip(distance + 2.2, 0, 1) * (cortex - marrow)
+        cartilage = 100 + 50 * np.maximum(self.noise[9][at], 0)
+        bone += np.clip((along - 0.72) * 40, 0, 1) * (cartilage - bone)
+        coverage = np.clip(0.5 - distance / self.edge, 0, 1)
+        self.hu[at] += coverage * (bone - self.hu[at])
 
     def _paint_bowel(self) -> None:
-        self._organ("bowel", self._gut(wall=2.5, content=45, gas=-0.1, mottle=12), halo=1.5)
+        for group in range(4):
+            gut = self._gut(wall=2.5, content=50, gas=-0.5, mottle=10)
+            self._organ(f"bowel {group}", gut, halo=1.8)
         self._organ("duodenum", self._gut(wall=2.5, content=35, gas=-0.5, mottle=8))
         self._organ("colon", self._gut(wall=2.0, content=20, gas=0.75, mottle=60), halo=1.0)
         self._tubes("mesenteric", self.values["portal"])
@@ -608,19 +665,20 @@ class _Scene:
         self._tubes("renal veins", values["cava"] + 15)
         self._organ("spleen", self._textured(values["spleen"], 3, 2), halo=1.5)
         self._tubes("crura", values["muscle"])
+        self._tubes("adrenals", 75)
 
     def _kidney(self, box: Box, distance: np.ndarray) -> np.ndarray:
         cortex, medulla = self.values["kidney"], self.values["medulla"]
-        pyramids = np.clip((-distance - 6) / 3, 0, 1) * np.clip(self.noise[24][box] * 3 + 1, 0, 1)
+        pyramids = np.clip((-distance - 6) / 3, 0, 1) * np.clip(self.noise[9][box] * 2 + 0.7, 0, 1)
         return cortex + pyramids * (medulla - cortex) + 5 * self.noise[5][box]
 
     def _stomach(self, box: Box, distance: np.ndarray) -> np.ndarray:
         """A wall with folds around fluid, and gas above the fluid's level."""
         _, _, y = self.grid.within(box).open()
-        fluid = 25 + 6 * self.noise[5][box] + 10 * self.noise[9][box]
+        fluid = 25 + 4 * self.noise[5][box] + 5 * self.noise[24][box]
         air = np.clip((y - self.anatomy.gas_level) / self.edge + 0.5, 0, 1)
         inside = fluid + air * (-980 - fluid)
-        wall = 3.5 + 1.5 * self.noise[9][box]
+        wall = 4 + 0.8 * self.noise[9][box]
         lumen = np.clip((-distance - wall) / self.edge + 0.5, 0, 1)
         return 88 + lumen * (inside - 88)
 
@@ -635,10 +693,12 @@ class _Scene:
             parenchyma += coverage * (values[name] - parenchyma)
         tumor = np.zeros(part.shape, np.float32)
         for lesion in lesions:
-            self._paint_lesion(lesion, part, parenchyma, tumor)
-        self._cover(box, distance - 1.5, values["fat"])
-        self.liver[box] = self._cover(box, distance, parenchyma)
-        self.tumor[box] = np.minimum(tumor, self.liver[box])
+            self._paint_lesion(lesion, box, parenchyma, tumor)
+        self._cover(box, distance - 0.8, values["fat"])
+        coverage = self._cover(box, distance, parenchyma)
+        self.liver = np.zeros(self.grid.shape, np.float32)
+        self.liver[box] = coverage
+        self.tumor[box] = tumor
         self._organ("gallbladder", self._gallbladder)
         self._tubes("portal trunk", values["portal"])
 
@@ -647,24 +707,24 @@ class _Scene:
         return 70 + lumen * (self.values["bile"] - 70)
 
     def _paint_lesion(
-        self, lesion: Lesion, grid: Grid, parenchyma: np.ndarray, tumor: np.ndarray
+        self, lesion: Lesion, liver_box: Box, parenchyma: np.ndarray, tumor: np.ndarray
     ) -> None:
-        box, distance = lesion.distance(grid)
+        box, distance = lesion.distance(self.grid.within(liver_box))
         if not distance.size:
             return
         border = np.clip(1 + distance / (0.25 * lesion.diameter), 0, 1)
         hu = lesion.hu + border * (lesion.rim_hu - lesion.hu)
+        if lesion.is_tumor:
+            hu += 5 * self.noise[9][liver_box][box]
+            mask = tumor[box]
+            np.maximum(mask, np.clip(0.5 - distance / self.edge, 0, 1), out=mask)
         coverage = np.clip(0.5 - distance / max(self.edge, lesion.softness), 0, 1)
         region = parenchyma[box]
         region += coverage * (hu - region)
-        if lesion.is_tumor:
-            np.maximum(tumor[box], np.clip(0.5 - distance / self.edge, 0, 1), out=tumor[box])
 
     def _paint_great_vessels(self) -> None:
         self._tubes("cava", self.values["cava"])
-        distance = self.anatomy.tubes["aorta"].distance(self.grid, 2.0)
-        self._cover(..., distance - 1.2, self.values["muscle"])
-        self._cover(..., distance, self.values["aorta"])
+        self._tubes("aorta", self.values["aorta"], wall=1.2)
 
     def _paint_chest(self) -> None:
         values = self.values
@@ -676,13 +736,18 @@ class _Scene:
         for name in ("right lung", "left lung"):
             vessel = self.anatomy.tubes[name].distance(part, 2.0)
             air += np.clip(0.5 - vessel / self.edge, 0, 1) * (40 - air)
+        # The diaphragm and the pleura line the lungs.
+        self._cover(box, np.maximum(lungs - 1.6, self.outside_cavity[box]), values["muscle"])
         self._cover(box, lungs, air)
         self._organ("heart", self._heart)
 
     def _heart(self, box: Box, distance: np.ndarray) -> np.ndarray:
-        muscle, blood = 110, self.values["aorta"]
-        chamber = np.clip(self.noise[24][box] * 2 + 0.8, 0, 1) * np.clip(-distance / 4 - 1.5, 0, 1)
-        return muscle + chamber * (blood - muscle)
+        """Blood in two halves, the left behind a thick wall, with the septum between."""
+        z, x, y = self.grid.within(box).open()
+        to_left = (self.anatomy.heart[0] - x) + 0.6 * (y - self.anatomy.heart[1])
+        wall = np.where(to_left > 0, 11, 4) + 2 * self.noise[24][box]
+        blood = np.clip((-distance - wall) / 2, 0, 1) * np.clip((np.abs(to_left) - 6) / 2, 0, 1)
+        return 105 + blood * (self.values["aorta"] + 5 - 105)
 
     def _paint_spine(self) -> None:
         box = self.grid.box((-1e3, -46, -80), (1e3, 46, 30))
