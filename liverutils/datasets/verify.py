@@ -178,12 +178,13 @@ def _scale_fault(case: Case) -> str | None:
     """Return which fault the HU scale has, if any."""
     if case.intensity != "HU":
         return None
-    right, below, above = _hu_shares(case)
-    if right >= SOFT_TISSUE_SHARE:
+    right, below, above = (share >= SOFT_TISSUE_SHARE for share in _hu_shares(case))
+    # Air that lies 1024 too high passes for soft tissue, so that scan is told by what it lacks.
+    if above and np.mean(_thinned(case.image) < SOFT_TISSUE_HU[0]) < 0.01:
+        return "not_rescaled"
+    if right:
         return None
-    if below >= SOFT_TISSUE_SHARE:
-        return "twice_rescaled"
-    return "not_rescaled" if above >= SOFT_TISSUE_SHARE else "no_soft_tissue"
+    return "twice_rescaled" if below else "no_soft_tissue"
 
 
 def _check_scale(fault: str) -> Callable[[Case], str | None]:
@@ -225,7 +226,8 @@ def _shares_by_shift(image: np.ndarray, liver: np.ndarray, spacing: float) -> di
     values = image[liver]
     median = np.median(values)
     # 3 standard deviations, from the median absolute deviation of a normal distribution.
-    like = np.abs(image - median) <= 3 * 1.4826 * np.median(np.abs(values - median))
+    margin = 3 * 1.4826 * np.median(np.abs(values - median))
+    like = (image >= median - margin) & (image <= median + margin)
     depth = image.shape[2]
     furthest = min(depth // 4, max(3, int(LARGEST_SHIFT_MM / spacing)))
     shares = {}
@@ -248,7 +250,7 @@ def _tumor_outside_liver(case: Case) -> str | None:
 
 def _turned_patient(case: Case) -> str | None:
     """Look for the liver on the left, and the spine in front of the middle of the body."""
-    if not _has_liver_in_hu(case) or _scale_fault(case):
+    if not _has_liver_in_hu(case) or _scale_fault(case) or _mask_off_liver(case):
         return None
     image = _thinned(case.image)
     body_x, body_y = _centre(image > SOFT_TISSUE_HU[0])
