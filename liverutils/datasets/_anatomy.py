@@ -93,13 +93,14 @@ def ellipsoid(grid: Grid, centre, radii, power: float = 2.0, tilt: np.ndarray | 
     The distance is of first order: exact at the surface and in direction, approximate elsewhere.
     """
     z, x, y = grid.open()
-    offset = (x - centre[0], y - centre[1], z - centre[2])
+    offset = [axis - np.float32(c) for axis, c in zip((x, y, z), centre, strict=True)]
     if tilt is not None:
-        offset = tuple(sum(row[i] * offset[i] for i in range(3)) for row in tilt)
+        offset = [sum(np.float32(row[i]) * offset[i] for i in range(3)) for row in tilt]
+    radii = np.asarray(radii, np.float32)
     scaled = [np.abs(o) / r for o, r in zip(offset, radii, strict=True)]
     norm = sum(s**power for s in scaled) ** (1 / power)
-    slope = sum((s / r) ** 2 for s, r in zip(scaled, radii, strict=True)) ** 0.5
-    return ((norm - 1) * norm / np.maximum(slope, 1e-3)).astype(np.float32)
+    slope = np.sqrt(sum((s / r) ** 2 for s, r in zip(scaled, radii, strict=True)))
+    return (norm - 1) * norm / np.maximum(slope, 1e-3)
 
 
 def rotation(about_x: float = 0, about_y: float = 0, about_z: float = 0) -> np.ndarray:
@@ -126,6 +127,8 @@ class Tubes:
     def distance(self, grid: Grid, margin: float) -> np.ndarray:
         """Distance to the nearest tube, right up to `margin` mm outside it and FAR beyond."""
         out = np.full(grid.shape, FAR, np.float32)
+        if not out.size:
+            return out
         low, high = self._spans(margin)
         first = np.array([axis[0] for axis in grid.axes])
         last = np.array([axis[-1] for axis in grid.axes])

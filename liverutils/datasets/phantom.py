@@ -330,7 +330,7 @@ def _sample_hu(rng: np.random.Generator, phase: Phase, steatosis: bool) -> dict[
         "portal": liver + rng.uniform(*phase.portal),
         "hepatic": liver + rng.uniform(*phase.hepatic),
         "spleen": phase.spleen + rng.normal(118, 13),
-        "kidney": phase.kidney + rng.normal(175, 21),
+        "kidney": phase.kidney + rng.normal(172, 21),
         "aorta": aorta,
         "cava": phase.aorta * 0.1 + rng.normal(120, 12),
         "muscle": rng.normal(60, 6),
