@@ -21,6 +21,10 @@ from isal import isal_zlib
 from liverutils.errors import BadInput
 
 ENCRYPTED = 0x1
+
+# What the libraries raise for an archive that is cut short or damaged.
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, isal_zlib.error)
+
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
@@ -35,7 +39,7 @@ def list_files(place: Path) -> list[Path]:
     Files that operating systems leave behind (`.DS_Store`, `._name`, `__MACOSX`) are left out.
 
     Raises:
-        BadInput: missing, broken_archive, unsafe_archive.
+        BadInput: missing, broken_archive, encrypted_archive, unsafe_archive.
     """
     if place.is_dir():
         paths = [path for path in place.rglob("*") if path.is_file()]
@@ -98,23 +102,24 @@ def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
     with _open_outer(path) as file:
         try:
             archive = kind(file)
-        except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
-            raise BadInput(
-                f"{path} is not a complete archive; copy or download it again.",
-                fault="broken_archive",
-            ) from error
-        for name in archive.unsafe_names():
-            raise BadInput(
-                f"{path} holds the link or escaping path {name!r}; get it from a source you trust.",
-                fault="unsafe_archive",
-            )
-        try:
+            _refuse(path, archive)
             yield archive
-        except (zipfile.BadZipFile, KeyError, EOFError, zlib.error, isal_zlib.error) as error:
+        except (*BROKEN, KeyError) as error:
             raise BadInput(
-                f"{path} is damaged or lacks a file ({error}); copy or download it again.",
+                f"{path} is cut short, damaged or lacks a file ({error}); copy or download it"
+                " again.",
                 fault="broken_archive",
             ) from error
+
+
+def _refuse(path: Path, archive: "_Zip | _Tar") -> None:
+    if archive.is_encrypted():
+        raise BadInput(f"{path} is encrypted; unpack it first.", fault="encrypted_archive")
+    for name in archive.unsafe_names():
+        raise BadInput(
+            f"{path} holds the link or escaping path {name!r}; get it from a source you trust.",
+            fault="unsafe_archive",
+        )
 
 
 @contextmanager
@@ -137,7 +142,7 @@ class _Zip:
     def read(self, name: str) -> bytes:
         """Read a member; deflate, the usual compression, with ISA-L, twice as fast as zlib."""
         info = self.archive.getinfo(name)
-        if info.compress_type != zipfile.ZIP_DEFLATED or info.flag_bits & ENCRYPTED:
+        if info.compress_type != zipfile.ZIP_DEFLATED:
             return self.archive.read(info)
         self.file.seek(info.header_offset)
         header = self.file.read(zipfile.sizeFileHeader)
@@ -151,6 +156,9 @@ class _Zip:
 
     def names(self) -> list[str]:
         return [info.filename for info in self.archive.infolist() if not info.is_dir()]
+
+    def is_encrypted(self) -> bool:
+        return any(info.flag_bits & ENCRYPTED for info in self.archive.infolist())
 
     def unsafe_names(self) -> list[str]:
         return [
@@ -170,6 +178,9 @@ class _Tar:
 
     def names(self) -> list[str]:
         return [member.name for member in self.archive.getmembers() if member.isfile()]
+
+    def is_encrypted(self) -> bool:
+        return False
 
     def unsafe_names(self) -> list[str]:
         return [

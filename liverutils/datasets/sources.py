@@ -120,7 +120,7 @@ def find_cases(source: str, raw: Path | str) -> list[CaseFiles]:
 
     Raises:
         BadInput: unknown_source, missing, no_cases, duplicate_cases, broken_archive,
-            unsafe_archive.
+            encrypted_archive, unsafe_archive.
     """
     if source not in SOURCES:
         raise BadInput(
@@ -437,9 +437,13 @@ def _find_folder(raw: Path) -> list[CaseFiles]:
     """List one's own scans: every NIfTI file that is no mask, and every folder or zip of DICOM.
 
     A mask is a NIfTI file with a mark: `mask-NAME`, `NAME_mask`, `masks/NAME` or `NAME/mask`. It
-    belongs to the scan that has the same name without marks. The first folder names the patient.
+    belongs to the scan that has the same name without marks. The first folder names the patient; in
+    an archive that is one packed folder, the first below that.
     """
     files = list_files(raw)
+    own_folder = raw / raw.name.split(".")[0]
+    if is_archive(raw) and all(file.is_relative_to(own_folder) for file in files):
+        raw = own_folder
     niftis = [file for file in files if re.search(r"\.nii(\.gz)?$", file.name)]
     masks = _by_name(raw, (file for file in niftis if _is_mask(file)))
     images = _by_name(raw, (file for file in niftis if not _is_mask(file)))
@@ -460,14 +464,9 @@ def _is_mask(file: Path) -> bool:
 
 def _by_name(raw: Path, places: Iterable[Path]) -> dict[str, Path]:
     """Return the places by the names of their folders and files, without marks and suffixes."""
-    marks = "|".join(MASK_WORDS | IMAGE_WORDS)
-    pattern = rf"\.nii(\.gz)?$|\.zip$|^({marks})([-_]|(?=\.)|$)|[-_]({marks})(?=\.|$)"
     named: dict[str, Path] = {}
     for place in places:
-        parts = (
-            re.sub(pattern, "", part, flags=re.IGNORECASE)
-            for part in place.relative_to(raw).parts or (raw.name,)
-        )
+        parts = map(_without_marks, place.relative_to(raw).parts or (raw.name,))
         name = "/".join(part for part in parts if part) or raw.name
         if name in named:
             raise BadInput(
@@ -476,6 +475,17 @@ def _by_name(raw: Path, places: Iterable[Path]) -> dict[str, Path]:
             )
         named[name] = place
     return named
+
+
+def _without_marks(name: str) -> str:
+    """Return `bert` for `bert_mask.nii.gz` and `volume-bert.nii`, and nothing for `images`."""
+    words = re.split(r"([-_])", re.sub(r"\.nii(\.gz)?$|\.zip$", "", name))
+    marks = MASK_WORDS | IMAGE_WORDS
+    while words and words[0].lower() in marks:
+        words = words[2:]
+    while words and words[-1].lower() in marks:
+        words = words[:-2]
+    return "".join(words)
 
 
 def _dicom_places(files: list[Path]) -> set[Path]:

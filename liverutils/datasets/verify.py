@@ -56,6 +56,7 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "unknown_source": ("error", "No data set of this name is known."),
     "duplicate_cases": ("error", "Two files claim to be the same scan; remove one."),
     "broken_archive": ("error", "The archive is cut short or damaged; download it again."),
+    "encrypted_archive": ("error", "The archive is encrypted; unpack it first."),
     "unsafe_archive": ("error", "The archive holds links or paths that escape; do not use it."),
     "unreadable_pixels": ("error", "The pixels cannot be decoded; export without compression."),
     # NIfTI
