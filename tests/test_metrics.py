@@ -1,14 +1,11 @@
 """Scores against answers worked out by hand and against other packages."""
 
-import io
 import runpy
 import sys
 import warnings
-import zipfile
 
 import numpy as np
 import pandas as pd
-import pydicom
 import pytest
 import torch
 from monai.metrics import (
@@ -21,6 +18,8 @@ from monai.metrics import (
 from scipy import ndimage
 
 from liverutils import metrics
+from liverutils.datasets.sources import find_cases
+from liverutils.datasets.volumes import LIVER, TUMOR
 from liverutils.errors import BadInput
 from liverutils.metrics import (
     SCORES,
@@ -279,29 +278,16 @@ def test_agrees_with_surface_distance_and_simpleitk(seed):
 
 
 @pytest.fixture(scope="module")
-def real_masks(real_data):
-    """Liver and tumour of a real patient, bool (X, Y, Z), and their spacing."""
-    archive = real_data / "3Dircadb1.17" / "MASKS_DICOM.zip"
-    if not archive.exists():
+def real_case(real_data):
+    folder = real_data / "3Dircadb1.17"
+    if not folder.exists():
         pytest.skip("3Dircadb1.17 is not among the real data")
-    with zipfile.ZipFile(archive) as files:
-        liver, spacing = read_mask(files, "liver")
-        tumors = [read_mask(files, f"livertumor{n}")[0] for n in (1, 2)]
-    return {"liver": liver, "tumor": tumors[0] | tumors[1], "spacing": spacing}
+    return find_cases("ircadb", folder)[0].load()
 
 
-def read_mask(files, structure):
-    names = [name for name in files.namelist() if f"/{structure}/image_" in name]
-    slices = [pydicom.dcmread(io.BytesIO(files.read(name)), force=True) for name in names]
-    slices.sort(key=lambda one: float(one.ImagePositionPatient[2]))
-    height = slices[1].ImagePositionPatient[2] - slices[0].ImagePositionPatient[2]
-    mask = np.stack([one.pixel_array > 0 for one in slices], axis=-1)
-    return mask, (*map(float, slices[0].PixelSpacing), float(height))
-
-
-@pytest.mark.parametrize("structure", ["liver", "tumor"])
-def test_agrees_with_other_packages_on_real_masks(real_masks, structure):
-    true, spacing = real_masks[structure], real_masks["spacing"]
+@pytest.mark.parametrize("label", [LIVER, TUMOR])
+def test_agrees_with_other_packages_on_real_masks(real_case, label):
+    true, spacing = real_case.mask >= label, real_case.spacing
     predicted = np.roll(ndimage.binary_dilation(true), (2, -1, 1), (0, 1, 2))
     check_against_other_packages(predicted, true, spacing)
 
