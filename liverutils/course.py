@@ -13,6 +13,7 @@ import numpy as np
 
 from liverutils.datasets.phantom import COHORTS, make_cohort
 from liverutils.datasets.sources import CaseFiles, find_cases
+from liverutils.datasets.volumes import Case
 from liverutils.errors import BadInput
 from liverutils.files import written_aside
 
@@ -68,6 +69,31 @@ def find_course_cases(dataset: str, data_dir: str | Path) -> list[CaseFiles]:
     if dataset in COHORTS:
         raw = make_cohort(dataset, raw / dataset / "raw")
     return find_cases(dataset, raw)
+
+
+def load_patient(cases: list[CaseFiles], patient: str = "") -> Case:
+    """Read the scan of `patient`, which must have labels.
+
+    Args:
+        cases: The scans to choose from.
+        patient: Name of a patient; if empty, the one in the middle of the list.
+
+    Raises:
+        BadInput: There is no such patient, or no labels; what `CaseFiles.load` raises.
+    """
+    names = [case.patient for case in cases]
+    if patient and patient not in names:
+        raise BadInput(
+            f"There is no patient {patient!r}; choose one of {', '.join(names)}.",
+            fault="unknown_patient",
+        )
+    case = cases[names.index(patient) if patient else len(cases) // 2].load()
+    if case.mask is None or not case.mask.any():
+        raise BadInput(
+            f"Nobody has drawn the liver of {case.patient}: choose a patient with labels.",
+            fault="no_labels",
+        )
+    return case
 
 
 # --- Exercises --------------------------------------------------------------------------------
@@ -169,7 +195,7 @@ def refresh_notebook(path: Path) -> None:
     title, *rest = "".join(notebook["cells"][0]["source"]).splitlines()
     while rest and (not rest[0] or rest[0].startswith(BADGE_START)):
         rest.pop(0)
-    name = path.relative_to(repository_root() / "notebooks").as_posix()
+    name = path.resolve().relative_to(repository_root() / "notebooks").as_posix()
     _set_source(notebook["cells"][0], "\n".join([title, "", colab_badge(name), "", *rest]).strip())
     for cell in notebook["cells"]:
         if "setup" in cell["metadata"].get("tags", []):

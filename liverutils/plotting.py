@@ -6,7 +6,7 @@ everywhere (colours by Okabe and Ito, 2008, which colour-blind people can tell a
 """
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from scipy.ndimage import distance_transform_edt
@@ -66,7 +66,6 @@ def use_style() -> None:
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.prop_cycle": plt.cycler(color=OTHER_COLOURS),
-            "image.cmap": "gray",
         }
     )
 
@@ -116,7 +115,8 @@ def show_picture(
         scale_bar_mm: Length of a scale bar; `spacing` must then be in mm.
         title: Written above.
     """
-    ax.imshow(window_image(picture, window), vmin=0, vmax=1, aspect=spacing[0] / spacing[1])
+    shown = window_image(picture, window)
+    ax.imshow(shown, cmap="gray", vmin=0, vmax=1, aspect=spacing[0] / spacing[1])
     if truth is not None:
         _fill(ax, truth)
         _outline(ax, truth, linewidths=1.0)
@@ -132,8 +132,8 @@ def show_picture(
 
 def _fill(ax: Axes, labels: np.ndarray) -> None:
     colours = np.zeros((3, 4))
-    colours[LIVER] = to_rgba(LIVER_COLOUR, 0.18)
-    colours[TUMOR] = to_rgba(TUMOR_COLOUR, 0.28)
+    colours[LIVER] = to_rgba(LIVER_COLOUR, 0.12)
+    colours[TUMOR] = to_rgba(TUMOR_COLOUR, 0.22)
     ax.imshow(colours[labels], aspect=ax.get_aspect(), interpolation="nearest")
 
 
@@ -388,4 +388,42 @@ def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice", seed: in
     ax.set(
         xlim=(-0.02, 1.02), ylim=(1.5, -0.4), xlabel=f"{name} of each of {len(patients)} patients"
     )
+    return figure
+
+
+# --- Networks ---------------------------------------------------------------------------------
+
+
+def plot_u_shape(levels: Sequence[tuple[int, int]]) -> Figure:
+    """Draw an encoder and a decoder joined by bridges, as the U that they form.
+
+    Args:
+        levels: (channels, side in pixels) of the features from the top to the bottom.
+    """
+    figure, ax = plt.subplots(figsize=(9.0, 4.2))
+    depth = len(levels) - 1
+    places = [(sign * (depth - row), -row) for row in range(depth) for sign in (-1, 1)]
+    places.append((0, -depth))
+    for x, y in places:
+        channels, side = levels[-y]
+        width, height = 0.16 * np.sqrt(channels / levels[0][0]), 0.66 * np.sqrt(side / levels[0][1])
+        ax.add_patch(Rectangle((x - width / 2, y - height / 2), width, height, color="silver"))
+        beside = x + np.sign(x) * (width / 2 + 0.08)
+        ax.text(
+            *((beside, y) if x else (0, y - height / 2 - 0.05)),
+            f"{channels} × {side}²",
+            ha={-1: "right", 0: "center", 1: "left"}[np.sign(x)],
+            va="center" if x else "top",
+        )
+    arrow = {"arrowstyle": "->", "color": "dimgrey"}
+    for row in range(depth):
+        x = depth - row
+        ax.annotate("", (x - 0.35, -row), (0.35 - x, -row), arrowprops=arrow | {"ls": "--"})
+        ax.annotate("", (1 - x, -row - 0.72), (-x, -row - 0.36), arrowprops=arrow)
+        ax.annotate("", (x, -row - 0.36), (x - 1, -row - 0.72), arrowprops=arrow)
+    ax.text(0, 0.06, "bridges: the encoder's features, concatenated", ha="center", va="bottom")
+    ax.text(-depth, -depth, "encoder: halve the size,\ndouble the channels", ha="left")
+    ax.text(depth, -depth, "decoder: double the size,\nhalve the channels", ha="right")
+    ax.set(xlim=(-depth - 0.9, depth + 0.9), ylim=(-depth - 0.5, 0.5))
+    ax.set_axis_off()
     return figure
