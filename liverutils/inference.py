@@ -9,10 +9,10 @@ from torch import Tensor
 
 from liverutils.datasets.loaders import SliceLoader, SliceSet
 from liverutils.datasets.store import Resampler, SliceStore
-from liverutils.datasets.volumes import VIEW_AXES, from_picture
+from liverutils.datasets.volumes import TUMOR, VIEW_AXES, from_picture
 from liverutils.learners import CourseLearner
 from liverutils.logs import RunLogs
-from liverutils.metrics import score_patient
+from liverutils.metrics import score_lesions, score_patient
 
 
 def predict_slices(learn: CourseLearner, slices: SliceSet) -> Iterator[Tensor]:
@@ -29,6 +29,14 @@ def predict_slices(learn: CourseLearner, slices: SliceSet) -> Iterator[Tensor]:
         with torch.inference_mode(), mixed:
             logits = model(images.contiguous(memory_format=settings.memory_format))
         yield logits.float().softmax(1)
+
+
+def predict_labels(learn: CourseLearner, slices: SliceSet) -> np.ndarray:
+    """Return the labels (N, H, W) uint8 of slices, on the store's pixels."""
+    labels = [
+        probabilities.argmax(1).byte().cpu() for probabilities in predict_slices(learn, slices)
+    ]
+    return torch.cat(labels).numpy()
 
 
 def predict_volume(learn: CourseLearner, store: SliceStore, slices: SliceSet) -> np.ndarray:
@@ -63,23 +71,25 @@ def predict_volume(learn: CourseLearner, store: SliceStore, slices: SliceSet) ->
 
 
 def score_held_out(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd.DataFrame:
-    """Score the test patients and write `_test.csv`, `_patients.csv` and the run's final times.
+    """Score the test patients; write `_test`, `_patients` and `_lesions` and the run's final times.
 
-    `_test.csv` holds the scores on the store's pixels, as `_val.csv` does; `_patients.csv`, which
-    is returned, one row per held-out scan, scored on its own voxel grid by `metrics.score_patient`.
+    `_test.csv` holds the scores on the store's pixels, as `_val.csv` does. `_patients.csv`, which
+    is returned, has one row per held-out scan, scored on its own voxel grid by
+    `metrics.score_patient`; `_lesions.csv` one row per lesion, true or only predicted.
     """
-    loader = learn.dls[2]
-    learn.validate(dl=loader)
+    test = learn.dls[2]
+    learn.validate(dl=test)
     logs.write("test", pd.DataFrame([{"epoch": learn.best_epoch} | learn.scorer.log_row("test")]))
-    rows = []
-    for volume in loader.dataset.slices.volume.unique():
-        slices = loader.dataset.of_volume(volume)
+    patients, lesions = [], []
+    for volume in test.dataset.slices.volume.unique():
+        slices = test.dataset.of_volume(volume)
+        names = {"patient": slices.slices.patient[0], "volume": volume}
         spacing = store.info["volumes"][volume]["spacing"]
-        scores = score_patient(
-            predict_volume(learn, store, slices), store.true_mask(volume), spacing
-        )
-        rows.append({"patient": slices.slices.patient[0], "volume": volume} | scores)
-    patients = pd.DataFrame(rows)
-    logs.write("patients", patients)
+        predicted, true = predict_volume(learn, store, slices), store.true_mask(volume)
+        patients.append(names | score_patient(predicted, true, spacing))
+        found = score_lesions(predicted == TUMOR, true == TUMOR, spacing)
+        lesions.append(found.assign(**names))
+    logs.write("patients", pd.DataFrame(patients))
+    logs.write("lesions", pd.concat(lesions, ignore_index=True))
     logs.write_run(learn.run_facts)
-    return patients
+    return pd.DataFrame(patients)

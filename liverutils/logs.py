@@ -21,6 +21,7 @@ TABLES = (
     "confusion",
     "per_class_accuracy",
     "patients",
+    "lesions",
 )
 HYPERPARAMS = ("learning_rate", "weight_decay", "batch_size", "epochs")
 

@@ -140,7 +140,7 @@ def use_settings(learn: Learner, settings: Settings) -> None:
         learn.add_cb(MixedPrecision(amp_mode=AMPMode.FP16))
 
 
-def use_fastest_settings(learn: Learner, batch_size: int = 16) -> pd.DataFrame:
+def use_fastest_settings(learn: Learner, batch_size: int = 8) -> pd.DataFrame:
     """Try the settings on one training batch, use the fastest, and return the trial's table."""
     images, targets = next(iter(learn.dls.train))
     learn.model.to(images.device)

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from liverutils.datasets.phantom import make_cohort
+from liverutils.datasets.sources import find_cases
+from liverutils.datasets.store import SliceStore, build_store
 from liverutils.datasets.volumes import Case, write_nifti
 
 REPOSITORY = Path(__file__).parent.parent
@@ -53,3 +56,16 @@ def write_case(tmp_path):
         return image, mask
 
     return write
+
+
+@pytest.fixture(scope="session")
+def smoke_raw(tmp_path_factory) -> Path:
+    """The files of the smallest phantom cohort."""
+    return make_cohort("phantom-smoke", tmp_path_factory.mktemp("phantom") / "raw", progress=False)
+
+
+@pytest.fixture(scope="session")
+def smoke_store(smoke_raw) -> SliceStore:
+    """Its slice store, 64 pixels a side."""
+    cases = find_cases("phantom-smoke", smoke_raw)
+    return build_store(cases, smoke_raw.parent / "axial-64", size=64, progress=False)

@@ -173,7 +173,9 @@ def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray,
     labels = np.zeros(n_slices, np.int64)
 
     def average(picture: np.ndarray) -> np.ndarray:
-        return (columns @ (rows @ picture.astype(np.float32)).T).T
+        # Both products want C order; `order="C"` undoes the flips and the transpose of the view.
+        halfway = rows @ picture.astype(np.float32, order="C")
+        return (columns @ np.ascontiguousarray(halfway.T)).T
 
     for index in range(n_slices):
         images[index] = np.rint(average(take_plane(case.image, view, index)) + outside)
@@ -295,8 +297,9 @@ def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict
             "fault": error.fault,
         }
     images, masks, table = cut_case(case, view, size)
-    images.tofile(folder / "parts" / f"{case.volume}.images")
-    masks.tofile(folder / "parts" / f"{case.volume}.masks")
+    # Not ndarray.tofile: its error on a full disk does not say that the disk is full.
+    (folder / "parts" / f"{case.volume}.images").write_bytes(images)
+    (folder / "parts" / f"{case.volume}.masks").write_bytes(masks)
     write_nifti(folder / "labels" / f"{case.volume}.nii.gz", case.mask, case.affine)
     return {
         "volume": case.volume,

@@ -1,0 +1,139 @@
+"""Batches: gathered whole, windowed, augmented in training only, never across a scan's border."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from liverutils.datasets import loaders
+from liverutils.datasets.loaders import Augment, apply_window, neighbour_rows, slice_loaders
+from liverutils.datasets.splits import split_patients
+
+
+@pytest.fixture(scope="module")
+def split(smoke_store):
+    return split_patients(smoke_store.slices, seed=0)
+
+
+def test_window_maps_its_ends_to_minus_one_and_one():
+    values = torch.tensor([-1000, -100, 70, 240, 3000], dtype=torch.int16)
+    assert apply_window(values, (-100.0, 240.0)).tolist() == [-1, -1, 0, 1, 1]
+
+
+def test_batches_hold_the_store_s_slices(smoke_store, split):
+    dls = slice_loaders(smoke_store, split, batch_size=8)
+    images, masks = next(iter(dls.valid))
+    rows = smoke_store.rows_of(split.valid)[:8]
+    assert images.shape == (8, 1, 64, 64) and images.dtype == torch.float32
+    assert masks.shape == (8, 64, 64) and masks.dtype == torch.int64
+    expected = apply_window(torch.from_numpy(smoke_store.images[rows]), (-100.0, 240.0))
+    assert torch.equal(images[:, 0], expected)
+    assert np.array_equal(masks, smoke_store.masks[rows])
+
+
+def test_each_part_shows_its_patients_and_each_slice_once(smoke_store, split):
+    dls = slice_loaders(smoke_store, split, batch_size=7)
+    for number, patients in enumerate((split.train, split.valid, split.test)):
+        assert set(dls[number].dataset.slices.patient) == set(patients)
+        assert sorted(dls[number].get_idxs().tolist()) == list(range(len(dls[number].dataset)))
+    assert sum(len(images) for images, _ in dls.valid) == len(dls.valid.dataset)
+
+
+def test_validation_and_test_never_see_augmentation(smoke_store, split):
+    dls = slice_loaders(smoke_store, split, batch_size=8, augment=Augment(rotate=45, flip=0.5))
+    plain = slice_loaders(smoke_store, split, batch_size=8)
+    for number in (1, 2):
+        for _ in range(2):
+            assert torch.equal(next(iter(dls[number]))[0], next(iter(plain[number]))[0])
+    torch.manual_seed(0)
+    changed = next(iter(dls.train))[0]
+    torch.manual_seed(0)
+    assert not torch.equal(changed, next(iter(plain.train))[0])
+
+
+def test_labels_as_targets(smoke_store, split):
+    dls = slice_loaders(smoke_store, split, batch_size=8, target="label")
+    _, labels = next(iter(dls[2]))
+    assert labels.tolist() == smoke_store.slices.label[smoke_store.rows_of(split.test)[:8]].tolist()
+
+
+def test_context_never_shows_another_scan(smoke_store):
+    rows = neighbour_rows(smoke_store.slices, 2)
+    volumes = smoke_store.slices.volume.to_numpy()
+    index = smoke_store.slices["index"].to_numpy()
+    assert (volumes[rows] == volumes[:, None]).all()
+    last = smoke_store.slices.groupby("volume")["index"].transform("max").to_numpy()
+    for column, offset in enumerate((-2, -1, 0, 1, 2)):
+        assert np.array_equal(index[rows[:, column]], np.clip(index + offset, 0, last))
+
+
+def test_context_follows_the_index_whatever_the_order_of_the_rows():
+    slices = pd.DataFrame({"volume": ["b", "a", "b", "a"], "view": "axial", "index": [1, 0, 0, 1]})
+    assert neighbour_rows(slices, 1).tolist() == [[2, 0, 0], [1, 1, 3], [2, 2, 0], [1, 3, 3]]
+
+
+def test_context_slices_become_channels(smoke_store, split):
+    dls = slice_loaders(smoke_store, split, batch_size=4, context_slices=1)
+    images, _ = next(iter(dls.valid))
+    assert images.shape == (4, 3, 64, 64)
+    assert torch.equal(images[1, 0], images[0, 1])
+    assert torch.equal(images[1, 2], images[2, 1])
+
+
+def test_gathering_ahead_gives_the_same_batches(smoke_store, split, monkeypatch):
+    at_once = [images for images, _ in slice_loaders(smoke_store, split, batch_size=8).valid]
+    monkeypatch.setattr(loaders, "RESIDENT_SHARE", 0)
+    ahead = [images for images, _ in slice_loaders(smoke_store, split, batch_size=8).valid]
+    assert len(at_once) == len(ahead)
+    assert all(torch.equal(a, b) for a, b in zip(at_once, ahead, strict=True))
+
+
+def test_an_error_while_gathering_ahead_is_raised(smoke_store, split, monkeypatch):
+    monkeypatch.setattr(loaders, "RESIDENT_SHARE", 0)
+    dls = slice_loaders(smoke_store, split, batch_size=8)
+    dls.valid.dataset.neighbours = dls.valid.dataset.neighbours + len(smoke_store)
+    with pytest.raises(IndexError):
+        next(iter(dls.valid))
+
+
+def test_augmentation_keeps_masks_masks_and_moves_them_with_the_image():
+    torch.manual_seed(0)
+    masks = torch.zeros(32, 64, 64, dtype=torch.uint8)
+    masks[:, 20:44, 12:36] = 1
+    masks[:, 26:38, 18:30] = 2
+    images = masks[:, None].float() - 1
+    only_geometry = Augment(brightness=0, contrast=0, noise=0)
+    moved, moved_masks = only_geometry(images, masks)
+    assert set(moved_masks.unique().tolist()) == {0, 1, 2}
+    assert not torch.equal(moved_masks, masks)
+    inside, outside = moved[:, 0][moved_masks == 2], moved[:, 0][moved_masks == 0]
+    assert inside.mean() > 0.85 and outside.mean() < -0.95
+
+
+def test_augmentation_of_nothing_changes_nothing():
+    nothing = Augment(rotate=0, scale=0, shift=0, flip=0, brightness=0, contrast=0, noise=0)
+    images = torch.rand(4, 1, 32, 32) * 2 - 1
+    masks = torch.randint(0, 3, (4, 32, 32), dtype=torch.uint8)
+    same, same_masks = nothing(images.clone(), masks)
+    assert torch.allclose(same, images, atol=1e-5)
+    assert torch.equal(same_masks, masks)
+
+
+def test_flip_exchanges_left_and_right_only():
+    flip = Augment(rotate=0, scale=0, shift=0, flip=1, brightness=0, contrast=0, noise=0)
+    images = torch.rand(4, 1, 32, 32) * 2 - 1
+    masks = torch.randint(0, 3, (4, 32, 32), dtype=torch.uint8)
+    flipped, flipped_masks = flip(images.clone(), masks)
+    assert torch.allclose(flipped, images.flip(-1), atol=1e-4)
+    assert torch.equal(flipped_masks, masks.flip(-1))
+
+
+def test_the_seed_fixes_order_and_augmentation(smoke_store, split):
+    dls = slice_loaders(smoke_store, split, batch_size=8, augment=Augment())
+
+    def epoch(seed):
+        torch.manual_seed(seed)
+        return torch.cat([images for images, _ in dls.train])
+
+    assert torch.equal(epoch(1), epoch(1))
+    assert not torch.equal(epoch(1), epoch(2))

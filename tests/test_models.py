@@ -1,0 +1,146 @@
+"""Networks by name: shapes, parameter counts, initialisation, and weights on disk."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from liverutils.errors import BadInput
+from liverutils.losses import build_loss
+from liverutils.models import MODELS, build_model, count_parameters, load_weights, save_weights
+
+SMALL = {"UNet": {"width": 8}}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("in_channels", [1, 3])
+def test_one_logit_per_class_and_pixel(name, in_channels):
+    model = build_model(name, in_channels=in_channels, classes=3, **SMALL.get(name, {})).eval()
+    with torch.no_grad():
+        logits = model(torch.zeros(2, in_channels, 64, 64))
+    assert logits.shape == (2, 3, 64, 64)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_are_not_clipped(name):
+    torch.manual_seed(0)
+    model = build_model(name, classes=3, **SMALL.get(name, {})).eval()
+    with torch.no_grad():
+        assert (model(torch.randn(2, 1, 64, 64)) < 0).any()
+
+
+def test_unet_has_the_paper_s_layers():
+    widths = [64, 128, 256, 512, 1024]
+    down = [(1, 64), (64, 64)] + [
+        (n, m) for w in widths[:-1] for n, m in ((w, 2 * w), (2 * w,) * 2)
+    ]
+    up = [(n, m) for w in widths[:-1] for n, m in ((2 * w, w), (w, w))]
+    kernels = 9 * sum(n * m for n, m in down + up)
+    normalised = 2 * sum(m for _, m in down + up)
+    rising = sum(2 * w * w * 4 + w for w in widths[:-1])
+    head = 64 * 3 + 3
+    total = count_parameters(build_model("UNet", width=64))
+    assert total == kernels + normalised + rising + head == 31_036_611
+
+
+def test_no_two_blocks_share_weights():
+    model = build_model("UNet", width=8)
+    storages = [p.data_ptr() for p in model.parameters()]
+    assert len(storages) == len(set(storages))
+
+
+def test_normal_initialisation_draws_he_s_distribution():
+    torch.manual_seed(0)
+    model = build_model("UNet", width=32, init="normal")
+    weight = model.down[1][3].weight.detach()
+    fan_in = weight.shape[1] * 9
+    assert float(weight.std()) == pytest.approx(np.sqrt(2 / fan_in), rel=0.05)
+    assert float(weight.abs().max()) > 3 * float(weight.std())  # a uniform draw ends at √3
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("Unet", {}, "no network"),
+        ("UNet", {"init": "xavier"}, "init"),
+        ("UNet", {"pretrained": True}, "no ImageNet weights"),
+        ("DeepLabV3Plus_ResNet34", {"init": "normal", "pretrained": True}, "choose one"),
+    ],
+)
+def test_what_cannot_be_built_is_said(name, options, said):
+    with pytest.raises(BadInput, match=said):
+        build_model(name, **options)
+
+
+def test_weights_come_back_with_their_facts(tmp_path):
+    model = build_model("UNet", width=8).eval()
+    save_weights(model, tmp_path / "w.safetensors", {"view": "axial"})
+    loaded, facts = load_weights(tmp_path / "w.safetensors")
+    images = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), model(images))
+    assert facts["view"] == "axial"
+    assert facts["model"] == {"name": "UNet", "width": 8}
+
+
+def test_half_precision_weights_are_half_as_large_and_nearly_the_same(tmp_path):
+    model = build_model("UNet", width=8).eval()
+    for name, half in (("whole", False), ("half", True)):
+        save_weights(model, tmp_path / name, {}, half=half)
+    sizes = [(tmp_path / name).stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
+    images = torch.randn(1, 1, 32, 32)
+    with torch.no_grad():
+        halved = load_weights(tmp_path / "half")[0](images)
+        assert torch.allclose(halved, model(images), atol=0.02)
+
+
+def test_bad_weights_are_named(tmp_path):
+    good = tmp_path / "good.safetensors"
+    save_weights(build_model("UNet", width=8), good, {})
+    pickled = tmp_path / "pickled.pt"
+    pickled.write_bytes(pickle.dumps({"weights": [1, 2, 3]}))
+    truncated = tmp_path / "truncated.safetensors"
+    truncated.write_bytes(good.read_bytes()[:-1000])
+    for path in (pickled, truncated):
+        with pytest.raises(BadInput, match=path.name):
+            load_weights(path)
+    with pytest.raises(BadInput, match="no weights"):
+        load_weights(tmp_path / "missing.safetensors")
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    model = build_model("UNet", width=8)
+    model.recipe = {"name": "UNet", "width": 16}
+    save_weights(model, tmp_path / "w.safetensors", {})
+    with pytest.raises(BadInput, match="do not fit"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+def test_loss_is_low_for_the_truth_and_high_for_its_opposite():
+    target = torch.zeros(2, 16, 16, dtype=torch.long)
+    target[:, 4:12, 4:12], target[:, 6:8, 6:8] = 1, 2
+    truth = 20.0 * nn.functional.one_hot(target, 3).permute(0, 3, 1, 2)
+    for name in ("cross_entropy", "dice_cross_entropy"):
+        loss = build_loss(name)
+        assert float(loss(truth, target)) < 0.01
+        assert float(loss(-truth, target)) > 1
+
+
+def test_dice_part_counts_each_pixel_for_one_class():
+    # A perfect liver without its tumour leaves only the tumour's share of the loss: if the liver's
+    # target contained the tumour too, the liver would be charged for it a second time.
+    target = torch.zeros(1, 16, 16, dtype=torch.long)
+    target[:, 4:12, 4:12], target[:, 6:8, 6:8] = 1, 2
+    predicted = target.clone()
+    predicted[target == 2] = 0
+    logits = 40.0 * nn.functional.one_hot(predicted, 3).permute(0, 3, 1, 2)
+    dice = build_loss("dice_cross_entropy").dice(logits, target)
+    assert float(dice) == pytest.approx(1 / 2, abs=0.01)  # mean of liver 0 and tumour 1
+
+
+def test_unknown_loss_is_said():
+    with pytest.raises(BadInput, match="no loss"):
+        build_loss("focal")
