@@ -15,16 +15,10 @@ from PIL import Image
 from scipy import ndimage
 
 from liverutils.datasets.archives import list_files
+from liverutils.datasets.dicom import write_dicom_mask, write_dicom_series
 from liverutils.datasets.phantom import COHORTS
 from liverutils.datasets.sources import SOURCES, find_cases, fingerprint, lits_patient
-from liverutils.datasets.volumes import (
-    LIVER,
-    TUMOR,
-    take_plane,
-    write_dicom_mask,
-    write_dicom_series,
-    write_nifti,
-)
+from liverutils.datasets.volumes import LIVER, TUMOR, take_plane, write_nifti
 from liverutils.errors import BadInput
 
 

@@ -16,17 +16,11 @@ import pytest
 
 import liverutils.datasets
 from liverutils.datasets.archives import list_files
+from liverutils.datasets.dicom import case_from_dicom, write_dicom_series
 from liverutils.datasets.phantom import COHORTS, make_patient
 from liverutils.datasets.sources import CaseFiles, find_cases
 from liverutils.datasets.verify import CHECKS, FAULTS, verify_case, verify_cases
-from liverutils.datasets.volumes import (
-    LIVER,
-    TUMOR,
-    case_from_dicom,
-    case_from_nifti,
-    write_dicom_series,
-    write_nifti,
-)
+from liverutils.datasets.volumes import LIVER, TUMOR, case_from_nifti, write_nifti
 
 
 def nifti_files(image, mask, mask_fits=False) -> CaseFiles:
@@ -303,7 +297,7 @@ def test_table_has_one_row_per_case(tiny_case, tmp_path):
 def test_every_fault_that_is_raised_or_checked_is_explained():
     folder = Path(liverutils.datasets.__file__).parent
     code = "".join(
-        (folder / f"{name}.py").read_text() for name in ("archives", "volumes", "sources")
+        (folder / f"{name}.py").read_text() for name in ("archives", "volumes", "dicom", "sources")
     )
     raised = set(re.findall(r'fault="(\w+)"', code)) | set(re.findall(r'repairs\["(\w+)"\]', code))
     assert len(raised) > 25

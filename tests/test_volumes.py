@@ -11,18 +11,20 @@ import numpy as np
 import pydicom
 import pytest
 
+from liverutils.datasets.dicom import (
+    case_from_dicom,
+    read_dicom_mask,
+    write_dicom_mask,
+    write_dicom_series,
+)
 from liverutils.datasets.volumes import (
     LOWEST_HU,
     as_picture,
-    case_from_dicom,
     case_from_nifti,
     from_picture,
-    read_dicom_mask,
     read_nifti,
     read_nifti_mask,
     take_plane,
-    write_dicom_mask,
-    write_dicom_series,
     write_nifti,
 )
 from liverutils.errors import BadInput

@@ -17,20 +17,22 @@ import numpy as np
 from PIL import Image
 
 from liverutils.datasets.archives import is_archive, list_files, on_disk, open_file, read_files
+from liverutils.datasets.dicom import (
+    case_from_dicom,
+    dicom_affine,
+    read_dicom_mask,
+    read_dicom_slices,
+    stack_dicom,
+)
 from liverutils.datasets.phantom import COHORTS
 from liverutils.datasets.volumes import (
     LIVER,
     TUMOR,
     Case,
-    case_from_dicom,
     case_from_nifti,
     check_case,
     check_same_grid,
-    dicom_affine,
-    read_dicom_mask,
-    read_dicom_slices,
     read_nifti_mask,
-    stack_dicom,
     turn_to_ras,
 )
 from liverutils.errors import BadInput

@@ -1,0 +1,319 @@
+"""CT series in DICOM, in and out, and every way in which one can be wrong."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import pixel_array
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    JPEG2000TransferSyntaxes,
+    generate_uid,
+)
+
+from liverutils.datasets.archives import list_files, read_files
+from liverutils.datasets.volumes import LOWEST_HU, Case, as_picture, clip_padding, turn_to_ras
+from liverutils.errors import BadInput
+
+GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+
+# To go from DICOM's axes (left, back, head) to RAS and back, first and second change their sign.
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def case_from_dicom(
+    place: Path | str,
+    *,
+    patient: str,
+    volume: str,
+    provenance: dict[str, Any] | None = None,
+) -> Case:
+    """Read the one CT series in a folder or archive, without labels.
+
+    Raises:
+        BadInput: As `read_dicom_slices`, and unreadable_pixels.
+    """
+    image, affine, repairs = stack_dicom(read_dicom_slices(Path(place)))
+    return Case(
+        patient, volume, image, None, affine, provenance={**(provenance or {}), "repairs": repairs}
+    )
+
+
+def read_dicom_slices(place: Path) -> list[tuple[Path, Dataset]]:
+    """Read the one series in a folder or archive, sorted towards the head, feet or side.
+
+    Files that are not DICOM, and DICOM files without a picture (DICOMDIR, reports), are passed
+    over. Slices are ordered by ImagePositionPatient along the normal of ImageOrientationPatient.
+    The checks follow the errors that icometrix/dicom2nifti names.
+
+    Raises:
+        BadInput: no_dicom, not_ct, localizer, multi_frame, two_series, no_positions,
+            mixed_directions, single_slice, duplicate_slices, missing_slices, uneven_slices,
+            gantry_tilt.
+    """
+    slices = [
+        (path, dataset)
+        for path, content in read_files(list_files(place))
+        if (dataset := _parse_dicom(content)) is not None
+    ]
+    datasets = [dataset for _, dataset in slices]
+    _check_series(place, datasets)
+    distances = _distances(datasets)
+    order = np.argsort(distances, kind="stable")
+    slices = [slices[index] for index in order]
+    _check_positions(place, [dataset for _, dataset in slices], distances[order])
+    return slices
+
+
+def stack_dicom(
+    slices: list[tuple[Path, Dataset]],
+) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+    """Turn the slices of a CT series into HU.
+
+    Where RescaleSlope and RescaleIntercept are missing, stored values without any negative one are
+    taken as HU + 1024, as scanners store unsigned pixels, and others as HU. `slices` is emptied on
+    the way, so that the series is held little more than once.
+
+    Returns:
+        The volume, int16 (X, Y, Z) in RAS order, its affine, and what was put right.
+
+    Raises:
+        BadInput: unreadable_pixels.
+    """
+    first = slices[0][1]
+    affine = dicom_affine([dataset for _, dataset in slices])
+    volume = np.empty((len(slices), first.Rows, first.Columns), np.int16)
+    repairs, intercept = _missing_rescale(slices)
+    if first.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+        repairs["jpeg2000"] = "decompressed"
+    while slices:
+        path, dataset = slices.pop()
+        volume[len(slices)] = _to_hu(dataset, _pixels(path, dataset), intercept)
+    image, affine = turn_to_ras(volume.T, affine)
+    return image, affine, {**repairs, **clip_padding(image)}
+
+
+def read_dicom_mask(place: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a structure stored as a DICOM series: uint8 (X, Y, Z), 1 where not 0, in RAS order.
+
+    Raises:
+        BadInput: As `read_dicom_slices`, and unreadable_pixels.
+    """
+    slices = read_dicom_slices(place)
+    stack = np.stack([_pixels(path, dataset) != 0 for path, dataset in slices])
+    affine = dicom_affine([dataset for _, dataset in slices])
+    return turn_to_ras(stack.view(np.uint8).T, affine)
+
+
+def write_dicom_series(folder: Path | str, case: Case) -> None:
+    """Write the image as a CT series, one file `image_N` per slice as 3D-IRCADb-01 has them."""
+    stored = (case.image.astype(np.int32) - LOWEST_HU).astype(np.uint16)
+    _write_series(Path(folder), stored, case, "CT", intercept=LOWEST_HU)
+
+
+def write_dicom_mask(folder: Path | str, case: Case, structure: np.ndarray, name: str) -> None:
+    """Write one structure (X, Y, Z) of `case` as a series of 8-bit pictures, 0 and 255."""
+    _write_series(Path(folder), (structure != 0).astype(np.uint8) * np.uint8(255), case, name)
+
+
+def _parse_dicom(content: bytes) -> Dataset | None:
+    try:
+        # The dataset holds on to an open file, and with it the content a second time.
+        with io.BytesIO(content) as file:
+            dataset = pydicom.dcmread(file)
+    except InvalidDicomError:
+        return None
+    return dataset if "PixelData" in dataset else None
+
+
+def _check_series(place: Path, datasets: list[Dataset]) -> None:
+    if not datasets:
+        raise BadInput(f"{place} holds no DICOM pictures; check the path.", fault="no_dicom")
+    if any("LOCALIZER" in dataset.get("ImageType", ()) for dataset in datasets):
+        raise BadInput(
+            f"{place} holds a localizer beside the series; move it out of the folder.",
+            fault="localizer",
+        )
+    if any(dataset.get("Modality") != "CT" for dataset in datasets):
+        raise BadInput(f"{place} is not a CT series; give a CT scan.", fault="not_ct")
+    if any(int(dataset.get("NumberOfFrames") or 1) > 1 for dataset in datasets):
+        raise BadInput(
+            f"{place} holds multi-frame DICOM; convert it to one file per slice.",
+            fault="multi_frame",
+        )
+    _check_one_series(place, datasets)
+    if any(not dataset.get(tag) for dataset in datasets for tag in GEOMETRY_TAGS):
+        raise BadInput(
+            f"{place} has slices without {', '.join(GEOMETRY_TAGS)}; export the series again.",
+            fault="no_positions",
+        )
+    orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], float)
+    if np.abs(orientations - orientations[0]).max() > 1e-3:
+        raise BadInput(
+            f"{place} holds slices of different orientations; give one axial series.",
+            fault="mixed_directions",
+        )
+    if len(datasets) < 2:
+        raise BadInput(
+            f"{place} holds one slice; give a volume of at least two.", fault="single_slice"
+        )
+
+
+def _check_one_series(place: Path, datasets: list[Dataset]) -> None:
+    series = {dataset.get("SeriesInstanceUID") for dataset in datasets}
+    # Some anonymisers, that of CHAOS among them, give every slice a series of its own.
+    is_split = 1 < len(series) < len(datasets)
+    if is_split or len({(dataset.Rows, dataset.Columns) for dataset in datasets}) > 1:
+        raise BadInput(
+            f"{place} holds {len(series)} series; keep one of them in the folder.",
+            fault="two_series",
+        )
+
+
+def _distances(datasets: list[Dataset]) -> np.ndarray:
+    """Return each slice's distance in mm from the origin, along the normal of the slices."""
+    positions = np.array([dataset.ImagePositionPatient for dataset in datasets], float)
+    return positions @ _normal(datasets[0])
+
+
+def _normal(dataset: Dataset) -> np.ndarray:
+    cosines = np.array(dataset.ImageOrientationPatient, float)
+    return np.cross(cosines[:3], cosines[3:])
+
+
+def _check_positions(place: Path, datasets: list[Dataset], distances: np.ndarray) -> None:
+    """Check slices that are sorted by their distances."""
+    gaps = np.diff(distances)
+    gap = float(np.median(gaps))
+    if gaps.min() < 0.01:
+        raise BadInput(
+            f"{place} holds two slices at {distances[gaps.argmin()]:.2f} mm; remove one series or"
+            " copy.",
+            fault="duplicate_slices",
+        )
+    if gaps.max() > 1.5 * gap:
+        raise BadInput(
+            f"{place} lacks slices after {distances[gaps.argmax()]:.2f} mm ({gaps.max():.2f} mm to"
+            f" the next, {gap:.2f} mm elsewhere); export the series again.",
+            fault="missing_slices",
+        )
+    if np.abs(gaps - gap).max() > max(0.05 * gap, 0.02):
+        raise BadInput(
+            f"{place} has slices {gaps.min():.2f} to {gaps.max():.2f} mm apart; resample it to"
+            " even spacing.",
+            fault="uneven_slices",
+        )
+    first, last = (np.array(datasets[end].ImagePositionPatient, float) for end in (0, -1))
+    tilt = np.degrees(
+        np.arccos(min((last - first) @ _normal(datasets[0]) / np.linalg.norm(last - first), 1.0))
+    )
+    if tilt > 0.5:
+        raise BadInput(
+            f"{place} was scanned with the gantry tilted by {tilt:.1f} degrees; resample it"
+            " upright.",
+            fault="gantry_tilt",
+        )
+
+
+def dicom_affine(datasets: list[Dataset]) -> np.ndarray:
+    """Return the affine from (column, row, slice) to RAS mm; DICOM's own axes are LPS.
+
+    DICOM PS3.3, C.7.6.2.1.1, with the spacing of the slices from their positions.
+    """
+    first, last = datasets[0], datasets[-1]
+    cosines = np.array(first.ImageOrientationPatient, float)
+    row_spacing, column_spacing = (float(spacing) for spacing in first.PixelSpacing)
+    origin = np.array(first.ImagePositionPatient, float)
+    affine = np.eye(4)
+    affine[:3, 0] = cosines[:3] * column_spacing
+    affine[:3, 1] = cosines[3:] * row_spacing
+    affine[:3, 2] = (np.array(last.ImagePositionPatient, float) - origin) / (len(datasets) - 1)
+    affine[:3, 3] = origin
+    return LPS_TO_RAS @ affine
+
+
+def _pixels(path: Path, dataset: Dataset) -> np.ndarray:
+    try:
+        return pixel_array(dataset)
+    except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+        raise BadInput(
+            f"{path} cannot be decoded ({str(error).splitlines()[0]}); export it again,"
+            " uncompressed.",
+            fault="unreadable_pixels",
+        ) from error
+
+
+def _missing_rescale(slices: list[tuple[Path, Dataset]]) -> tuple[dict[str, str], int]:
+    """Return the intercept to take for slices that have none, and the repair that this is."""
+    missing = [
+        (path, dataset) for path, dataset in slices if dataset.get("RescaleIntercept") is None
+    ]
+    if not missing:
+        return {}, 0
+    lowest = min(int(_pixels(path, dataset).min()) for path, dataset in missing)
+    intercept = LOWEST_HU if lowest >= 0 else 0
+    return {"missing_rescale": f"RescaleIntercept {intercept} was assumed"}, intercept
+
+
+def _to_hu(dataset: Dataset, stored: np.ndarray, missing_intercept: int) -> np.ndarray:
+    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
+    slope = 1.0 if slope is None else float(slope)
+    intercept = missing_intercept if intercept is None else float(intercept)
+    if slope == 1 and intercept == int(intercept):
+        hu = stored.astype(np.int32) + int(intercept)
+    else:
+        hu = np.rint(stored * slope + intercept)
+    padding = dataset.get("PixelPaddingValue")
+    if padding is not None:
+        hu[(stored == padding) & (hu > LOWEST_HU)] = LOWEST_HU - 1
+    limits = np.iinfo(np.int16)
+    return hu.clip(limits.min, limits.max)
+
+
+def _write_series(
+    folder: Path, stored: np.ndarray, case: Case, description: str, intercept: int = 0
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(stored.shape[2]):
+        dataset = _new_slice(case, index, description)
+        picture = np.ascontiguousarray(as_picture(stored[..., index]))
+        dataset.Rows, dataset.Columns = picture.shape
+        dataset.BitsAllocated = dataset.BitsStored = picture.itemsize * 8
+        dataset.HighBit = dataset.BitsStored - 1
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, intercept
+        dataset.PixelData = picture.tobytes()
+        dataset.save_as(folder / f"image_{index}", enforce_file_format=True)
+
+
+def _new_slice(case: Case, index: int, description: str) -> Dataset:
+    """Return a slice of `case` without its pixels: rows to the back, columns to the left."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    names = [case.patient, case.volume, description]
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=names[:2])
+    dataset.FrameOfReferenceUID = generate_uid(entropy_srcs=[*names[:2], "frame"])
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=names)
+    dataset.SOPInstanceUID = generate_uid(entropy_srcs=[*names, str(index)])
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.Modality, dataset.ImageType = "CT", ["DERIVED", "PRIMARY", "AXIAL"]
+    dataset.PatientName = dataset.PatientID = case.patient
+    dataset.SeriesDescription, dataset.InstanceNumber = description, index + 1
+    to_lps, spacing = LPS_TO_RAS @ case.affine, case.spacing
+    corner = [case.image.shape[0] - 1, case.image.shape[1] - 1, index]
+    position = nib.affines.apply_affine(to_lps, corner)
+    columns, rows = (-to_lps[:3, axis] / spacing[axis] for axis in (0, 1))
+    dataset.ImagePositionPatient = [f"{value:.6f}" for value in position]
+    dataset.ImageOrientationPatient = [f"{value:.8f}" for value in (*columns, *rows)]
+    dataset.PixelSpacing = [f"{spacing[1]:.6f}", f"{spacing[0]:.6f}"]
+    dataset.SliceThickness = f"{spacing[2]:.6f}"
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.PixelRepresentation = 0
+    return dataset
