@@ -13,7 +13,8 @@ from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 COARSE_MM = 4.0
 RIB_PERIOD = 27.0
-RIB_DEPTH = 5.5
+RIB_DEPTH = 5.0
+RIB_RADIUS = 3.0
 FAR = 60.0
 
 Box = tuple[slice, slice, slice]
@@ -310,14 +311,14 @@ def rib_distance(
     """
     middle = front / 2 - 36
     along = np.arctan2(np.abs(x) / half_width, (middle - y) / (front - middle)) / np.pi
-    drop = 105 * np.minimum(along / 0.68, 1) ** 0.85 - 190 * np.maximum(along - 0.68, 0)
+    drop = 105 * np.minimum(along / 0.68, 1) ** 0.7 - 190 * np.maximum(along - 0.68, 0)
     height = z + drop
     number = np.round(height / RIB_PERIOD)
     # Ribs 11 and 12, the lowest two, end free at the side.
     reach = np.where(number <= 2, 0.42, np.where(number <= 3, 0.58, 0.93))
-    across = (outside_cavity - RIB_DEPTH) / 3.4
+    across = (outside_cavity - RIB_DEPTH) / RIB_RADIUS
     upright = (height - number * RIB_PERIOD) / 6.2
-    distance = (np.sqrt(across**2 + upright**2) - 1) * 3.4
+    distance = (np.sqrt(across**2 + upright**2) - 1) * RIB_RADIUS
     beyond = np.maximum((along - reach) * 200, np.where(number < 2, FAR, 0))
     return np.maximum(distance, beyond), along
 
@@ -381,7 +382,7 @@ class _Builder:
     def __init__(self, rng: np.random.Generator):
         self.rng = rng
         self.size = np.clip(rng.normal(1.01, 0.035), 0.93, 1.08)
-        self.grid = Grid.spanning((-125, -212, -140), (165, 212, 236), COARSE_MM)
+        self.grid = Grid.spanning((-152, -212, -140), (160, 212, 236), COARSE_MM)
         self.apex = rng.normal(102, 6)
         self.fields: dict[str, np.ndarray] = {}
         self.tubes: dict[str, Tubes] = {}
@@ -460,6 +461,8 @@ class _Builder:
         self.fields["erector"] = smooth_max(
             self._rough(np.minimum(*erector), 2.5, 30), self.muscle + 2, 6
         )
+        band = np.maximum(np.abs(self.muscle + 6.5) - 4, np.abs(x) - 15)
+        self.fields["sternum"] = np.maximum(np.maximum(band, 74 - z), 60 - y)
         self.front = float(depth + middle)
 
     def _inside_x(self, name: str) -> np.ndarray:
@@ -531,6 +534,7 @@ class _Builder:
         medial = self._rough((medial[:, None, :] * self.size - x) * 0.68, 2.5, 55)
         bounds = smooth_max(self.fields["cavity"] + 2, self.over_diaphragm + 2.5, 10)
         bounds = smooth_max(bounds, -(y + 46) * 0.9, 20)
+        bounds = smooth_max(bounds, (self.rng.normal(-76, 8) - z) * 0.9, 20)
         for name, gap, width in (("kidneys", 4, 8), ("stomach", 1, 8), ("gallbladder", 1, 5)):
             bounds = smooth_max(bounds, gap - self.fields[name], width)
         bounds = smooth_max(bounds, -2 - self.tubes["cava"].distance(self.grid, 12), 3)
@@ -589,9 +593,9 @@ class _Builder:
             self._near(72, 108, -52),
             self._near(20, 138, -56, spread=8),
             self._near(-40, 140, -44, spread=8),
-            self._near(-92, 104, -2, spread=6),
+            self._near(-90, 116, 14, spread=6),
         ]
-        flexure = [self._near(-112, 66, 26), self._near(-118, 48, -5)]
+        flexure = [self._near(-106, 88, 46), self._near(-120, 54, 14)]
         descending = [self._near(-120, 34, -60), self._near(-118, 34, -130)]
         path = np.array([*ascending, *across, *flexure, *descending])
         widths = np.array([25, 24, 22, 19, 17, 18, 20, 20, 15, 13, 12]) * rng.uniform(0.85, 1.1)
@@ -660,8 +664,8 @@ class _Builder:
         hilum, confluence = self._near(26, 78, 26, spread=3), self._near(6, 60, 6, spread=3)
         top = self.cava[-1] + (0, 0, -14)
         liver = self._points_in("liver", -5, 130)
-        self.tubes["portal"] = tree(rng, hilum, liver[:55], 1.2, 6.5)
-        self.tubes["hepatic"] = tree(rng, top, liver[90:], 1.2, 6.5)
+        self.tubes["portal"] = tree(rng, hilum, liver[:75], 1.3, 7.5)
+        self.tubes["hepatic"] = tree(rng, top, liver[75:], 1.3, 7.5)
         trunk = [(8, 60, -120), (7, 58, -50), confluence, 0.5 * (confluence + hilum), hilum]
         splenic = [confluence, (-30, 50, 20), (-72, 30, 36)]
         self.tubes["portal trunk"] = joined(curve(trunk, [3.5, 5, 6.5, 7, 6.5]), curve(splenic, 4))
@@ -680,7 +684,7 @@ class _Builder:
         gut = np.column_stack(
             [rng.uniform(-85, 60, 110), rng.uniform(55, 135, 110), rng.uniform(-125, 25, 110)]
         )
-        branches = tree(rng, (2, 54, -30), gut, 0.9, 3.5)
+        branches = tree(rng, (2, 54, -30), gut, 1.3, 4)
         self.tubes["mesenteric"] = joined(celiac, mesenteric, branches)
         for side, name in ((1, "right"), (-1, "left")):
             tips = self._points_in("lungs", -4, 110, side=side)

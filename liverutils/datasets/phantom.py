@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from liverutils.datasets._anatomy import (
     RIB_DEPTH,
+    RIB_RADIUS,
     Anatomy,
     Box,
     Grid,
@@ -54,14 +55,14 @@ class Phase:
     liver: float = 0
     spleen: float = 0
     kidney: float = 0
-    medulla: float = -32
+    medulla: float = -45
     aorta: float = 0
 
 
 PHASES = {
     "portal venous": Phase((30, 60), (30, 60)),
-    "early portal venous": Phase((30, 60), (-30, -8), kidney=10, medulla=-45, aorta=20),
-    "late portal venous": Phase((30, 42), (30, 42), kidney=-5, medulla=-15, aorta=-15),
+    "early portal venous": Phase((30, 60), (-30, -8), kidney=10, medulla=-60, aorta=20),
+    "late portal venous": Phase((30, 42), (30, 42), kidney=-5, medulla=-25, aorta=-15),
     "late arterial": Phase((8, 25), (-14, -2), -32, 5, 10, -75, 150),
 }
 
@@ -438,6 +439,7 @@ def _shape_lesion(rng, kind: str, centre, diameter: float, hu: dict[str, float])
 def _scan_grid(rng, cohort: Cohort, scan: Scan, anatomy: Anatomy) -> Grid:
     """Voxel centres of the scan: from below liver and kidneys to the bases of the lungs."""
     bottom, top = anatomy.floor - rng.uniform(4, 20), anatomy.dome + rng.uniform(8, 24)
+    bottom = max(bottom, float(anatomy.grid.z[0]) + scan.slice_mm / 2)
     pixel = scan.field_mm / cohort.matrix
     across = (np.arange(cohort.matrix) - (cohort.matrix - 1) / 2) * pixel
     centre_y = float(
@@ -605,12 +607,12 @@ class _Scene:
         sheets = _ridge(depth - 0.35, 0.07) + _ridge(depth - 0.68, 0.07)
         fatty = 0.5 * sheets * lumbar * (np.abs(x) > 60) * (1 - behind)
         fatty += 0.9 * _ridge(inner - 9.5 - self.noise[24][at], 2) * (1 - lumbar)
-        fatty += _ridge(x, 3) * (y > 60)
+        fatty += 0.6 * _ridge(x, 2.5) * (y > 60) * (z < 70)
         fatty += behind * (self._septa(at, 9, 0.15) + self._septa(at, 24, 0.12))
         flesh = muscle + 4 * self.noise[5][at] + np.minimum(fatty, 1) * (fat + 15 - muscle)
         coverage = np.clip(0.5 - outer / self.edge, 0, 1)
         self.hu[at] += coverage * (flesh - self.hu[at])
-        self._organ("erector", self._fibrous(muscle), halo=2)
+        self._organ("erector", self._fibrous(muscle), halo=1.2)
 
     def _fibrous(self, muscle: float):
         """Muscle with sheets of fat."""
@@ -622,7 +624,7 @@ class _Scene:
         return hu
 
     def _paint_ribs(self) -> None:
-        at = np.nonzero(np.abs(self.outside_cavity - RIB_DEPTH) < 3.4 + self.edge)
+        at = np.nonzero(np.abs(self.outside_cavity - RIB_DEPTH) < RIB_RADIUS + self.edge)
         z, x, y = (axis[i] for axis, i in zip(self.grid.axes, at, strict=True))
         distance, along = rib_distance(
             z, x, y, self.outside_cavity[at], self.anatomy.width / 2, self.anatomy.front
@@ -633,6 +635,7 @@ class _Scene:
         bone += np.clip((along - 0.72) * 40, 0, 1) * (cartilage - bone)
         coverage = np.clip(0.5 - distance / self.edge, 0, 1)
         self.hu[at] += coverage * (bone - self.hu[at])
+        self._organ("sternum", self._textured(marrow, 30, 10))
 
     def _paint_bowel(self) -> None:
         for group in range(4):
