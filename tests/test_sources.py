@@ -223,6 +223,16 @@ def test_lits_in_zips_in_a_folder(tmp_path, tiny_case, write_case):
     assert np.array_equal(cases[1].load().mask, tiny_case.mask)
 
 
+def test_tar_whose_names_begin_with_a_dot(tmp_path, tiny_case):
+    write_lits(tmp_path / "raw", tiny_case)
+    with tarfile.open(tmp_path / "raw.tar", "w") as archive:
+        archive.add(tmp_path / "raw", ".")
+        assert "./volume-0.nii" in archive.getnames()
+    cases = find_cases("lits", tmp_path / "raw.tar")
+    assert len(cases) == 3
+    assert np.array_equal(cases[0].load().mask, tiny_case.mask)
+
+
 def test_lits_53_has_labels_with_another_affine(tmp_path, tiny_case):
     for number in (53, 54):
         write_nifti(tmp_path / f"volume-{number}.nii", tiny_case.image, tiny_case.affine)

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import groupby
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from isal import isal_zlib
@@ -48,8 +48,8 @@ def list_files(place: Path) -> list[Path]:
         if inside is None:
             return [place]
         with _open_archive(outer) as archive:
-            paths = [outer / name for name in archive.names()]
-        paths = [path for path in paths if path.is_relative_to(place)]
+            below = f"{inside}/" if inside else ""
+            paths = [outer / name for name in archive.names() if name.startswith(below)]
     return sorted(path for path in paths if not _is_litter(path))
 
 
@@ -171,28 +171,34 @@ class _Zip:
 class _Tar:
     def __init__(self, file: BinaryIO):
         self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - closed with `file`
-        self.open = self.archive.extractfile
+        # `tar c .` writes names that begin with `./`.
+        self.members = {
+            member.name.removeprefix("./"): member for member in self.archive.getmembers()
+        }
+
+    def open(self, name: str) -> BinaryIO:
+        return self.archive.extractfile(self.members[name])
 
     def read(self, name: str) -> bytes:
         return self.open(name).read()
 
     def names(self) -> list[str]:
-        return [member.name for member in self.archive.getmembers() if member.isfile()]
+        return [name for name, member in self.members.items() if member.isfile()]
 
     def is_encrypted(self) -> bool:
         return False
 
     def unsafe_names(self) -> list[str]:
         return [
-            member.name
-            for member in self.archive.getmembers()
-            if _escapes(member.name) or not (member.isfile() or member.isdir())
+            name
+            for name, member in self.members.items()
+            if _escapes(name) or not (member.isfile() or member.isdir())
         ]
 
 
 def _escapes(name: str) -> bool:
-    path = PurePosixPath(name.replace("\\", "/"))
-    return path.is_absolute() or ".." in path.parts
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or parts[0] == "" or parts[0].endswith(":")
 
 
 def _is_litter(path: Path) -> bool:
