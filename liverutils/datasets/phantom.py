@@ -81,7 +81,7 @@ class Cohort:
         subslice_mm: Slices are averaged from sub-slices about this thick.
         phases: Contrast phase to its share.
         kernels: Names in `KERNELS` to draw from.
-        noise_hu: Range of the noise's standard deviation in the abdomen, in HU.
+        noise_sd: Range of the noise's standard deviation in the abdomen, in HU.
         calibration_hu: Added by a scanner that is out of tune.
         tumor_free: Share of patients without a tumour.
         tumor_median_mm: Median diameter of the tumours.
@@ -102,7 +102,7 @@ class Cohort:
         }
     )
     kernels: tuple[str, ...] = ("soft", "standard", "sharp")
-    noise_hu: tuple[float, float] = (10.0, 22.0)
+    noise_sd: tuple[float, float] = (10.0, 22.0)
     calibration_hu: float = 0.0
     tumor_free: float = 0.17
     tumor_median_mm: float = 12.0
@@ -130,7 +130,7 @@ COHORTS = {
             slice_mm=(2.5,),
             phases={"late arterial": 1.0},
             kernels=("edge",),
-            noise_hu=(20.0, 25.0),
+            noise_sd=(20.0, 25.0),
             calibration_hu=8.0,
         ),
     )
@@ -194,7 +194,7 @@ class Scan:
 
     phase: str
     kernel: str
-    noise_hu: float
+    noise_sd: float
     slice_mm: float
     field_mm: float
     steatosis: bool
@@ -205,7 +205,7 @@ def make_patient(cohort: Cohort, number: int) -> Case:
     """Make patient `number` of `cohort`, the same whenever and wherever it is made."""
     # Sums over several threads could be rounded in another order.
     with threadpool_limits(1):
-        return _make_patient(cohort, number)
+        return _make_case(cohort, number)
 
 
 def make_cohort(
@@ -220,7 +220,7 @@ def make_cohort(
 
     Args:
         name: One of `COHORTS`.
-        folder: Where to; if it exists, nothing is done.
+        folder: Where to; if the cohort is there already, nothing is done.
         workers: Processes; as many as there are cores by default. The files do not depend on it.
         progress: Show a progress bar.
         patients: Make only this many, the first ones.
@@ -229,7 +229,7 @@ def make_cohort(
         `folder`, with volume-NNN.nii.gz, segmentation-NNN.nii.gz and patients.csv.
 
     Raises:
-        BadInput: unknown_cohort, bad_count.
+        BadInput: unknown_cohort, bad_count, folder_in_use.
     """
     if name not in COHORTS:
         raise BadInput(
@@ -243,7 +243,8 @@ def make_cohort(
             f"A phantom cohort of {count} patients cannot be made; ask for at least 1.",
             fault="bad_count",
         )
-    if folder.is_dir():
+    if folder.exists() and not _is_empty(folder):
+        _check_holds(folder, name, patients)
         return folder
     with written_aside(folder) as aside:
         aside.mkdir()
@@ -251,6 +252,21 @@ def make_cohort(
         bar = tqdm(rows, f"making {name}", count, unit="patient", disable=not progress)
         pd.DataFrame(list(bar)).to_csv(aside / "patients.csv", index=False)
     return folder
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _check_holds(folder: Path, name: str, patients: int | None) -> None:
+    table = folder / "patients.csv"
+    there = pd.read_csv(table) if table.is_file() else pd.DataFrame({"cohort": []})
+    if set(there["cohort"]) != {name} or patients not in (None, len(there)):
+        raise BadInput(
+            f"{folder} exists and holds something else than the cohort asked for; remove it or "
+            "name another folder.",
+            fault="folder_in_use",
+        )
 
 
 def _in_processes(make, count: int, workers: int | None) -> Iterator[dict]:
@@ -279,18 +295,34 @@ def _write_patient(cohort: Cohort, folder: Path, number: int) -> dict:
     }
 
 
-def _make_patient(cohort: Cohort, number: int) -> Case:
-    rngs = np.random.default_rng([cohort.seed, number]).spawn(4)
-    anatomy = make_anatomy(rngs[0])
-    scan = sample_scan(rngs[1], cohort, anatomy.width)
-    lesions = sample_lesions(rngs[2], cohort, number, scan, anatomy)
-    grid = _scan_grid(rngs[1], cohort, scan, anatomy)
-    image, mask = _render(rngs[3], cohort, anatomy, scan, lesions, grid)
+@dataclass(frozen=True)
+class _Patient:
+    """All that was drawn for one patient; `noise` draws what the scanner adds."""
+
+    anatomy: Anatomy
+    scan: Scan
+    lesions: list[Lesion]
+    grid: Grid
+    noise: np.random.Generator
+
+
+def _draw_patient(cohort: Cohort, number: int) -> _Patient:
+    body, scanner, disease, noise = np.random.default_rng([cohort.seed, number]).spawn(4)
+    anatomy = make_anatomy(body)
+    scan = sample_scan(scanner, cohort, anatomy.width)
+    lesions = sample_lesions(disease, cohort, number, scan, anatomy)
+    return _Patient(anatomy, scan, lesions, _scan_grid(scanner, cohort, scan, anatomy), noise)
+
+
+def _make_case(cohort: Cohort, number: int) -> Case:
+    patient = _draw_patient(cohort, number)
+    image, mask = _render(cohort, patient)
+    grid = patient.grid
     affine = np.diag([grid.x[1] - grid.x[0], grid.y[1] - grid.y[0], grid.z[1] - grid.z[0], 1.0])
     affine[:3, 3] = grid.x[0], grid.y[0], grid.z[0]
-    facts = asdict(scan)
+    facts = asdict(patient.scan)
     facts |= {f"{organ}_hu": round(hu, 1) for organ, hu in facts.pop("hu").items()}
-    kinds = [lesion.kind for lesion in lesions]
+    kinds = [lesion.kind for lesion in patient.lesions]
     return Case(
         patient=f"{cohort.name}-{number:03d}",
         volume=f"{number:03d}",
@@ -314,7 +346,7 @@ def sample_scan(rng: np.random.Generator, cohort: Cohort, width: float) -> Scan:
     return Scan(
         phase=name,
         kernel=str(rng.choice(cohort.kernels)),
-        noise_hu=rng.uniform(*cohort.noise_hu),
+        noise_sd=rng.uniform(*cohort.noise_sd),
         slice_mm=float(rng.choice(cohort.slice_mm)),
         field_mm=float(np.clip(width + rng.uniform(6, 50), *cohort.field_mm)),
         steatosis=steatosis,
@@ -452,18 +484,12 @@ def _scan_grid(rng, cohort: Cohort, scan: Scan, anatomy: Anatomy) -> Grid:
     )
 
 
-def _render(
-    rng: np.random.Generator,
-    cohort: Cohort,
-    anatomy: Anatomy,
-    scan: Scan,
-    lesions: list[Lesion],
-    grid: Grid,
-) -> tuple[np.ndarray, np.ndarray]:
+def _render(cohort: Cohort, patient: _Patient) -> tuple[np.ndarray, np.ndarray]:
     """Render image (int16 HU) and mask (uint8), both (X, Y, Z)."""
+    grid, scan, rng = patient.grid, patient.scan, patient.noise
     image = np.empty(grid.shape, np.int16)
     mask = np.zeros(grid.shape, np.uint8)
-    textures = {mm: Noise.over(rng, anatomy.grid, mm) for mm in (5, 9, 24)}
+    textures = {mm: Noise.over(rng, patient.anatomy.grid, mm) for mm in (5, 9, 24)}
     layers = max(1, round(scan.slice_mm / cohort.subslice_mm))
     within = ((np.arange(layers) + 0.5) / layers - 0.5) * scan.slice_mm
     # A few slices at a time keep the arrays in the processor's cache and the memory small.
@@ -471,7 +497,7 @@ def _render(
     for start in range(0, len(grid.z), per_chunk):
         part = slice(start, start + per_chunk)
         z = (grid.z[part, None] + within).ravel().astype(np.float32)
-        scene = _Scene(anatomy, scan, lesions, Grid(z, grid.x, grid.y), textures)
+        scene = _Scene(patient, Grid(z, grid.x, grid.y), textures)
         hu, liver, tumor = (_average(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
         image[part] = _acquire(rng, hu, scan, cohort.calibration_hu, grid.x[1] - grid.x[0])
         mask[part][liver > 0.5] = LIVER
@@ -497,7 +523,7 @@ def _acquire(rng, hu: np.ndarray, scan: Scan, offset: float, pixel: float) -> np
     noise = fft.irfft2(
         fft.rfft2(rng.standard_normal(hu.shape, dtype=np.float32)) * amplitude, s=shape
     )
-    noise *= scan.noise_hu / noise.std()
+    noise *= scan.noise_sd / noise.std()
     blurred = fft.irfft2(fft.rfft2(hu) * transfer, s=shape)
     # Quanta that cross much tissue are few: the middle of the body is noisier than air outside.
     tissue = (hu > -500).astype(np.float32)
@@ -514,15 +540,8 @@ def _ridge(offset: np.ndarray, width: float) -> np.ndarray:
 class _Scene:
     """Sub-slices of the patient painted organ after organ; what is painted later covers."""
 
-    def __init__(
-        self,
-        anatomy: Anatomy,
-        scan: Scan,
-        lesions: list[Lesion],
-        grid: Grid,
-        textures: dict[int, Noise],
-    ):
-        self.anatomy, self.values, self.grid = anatomy, scan.hu, grid
+    def __init__(self, patient: _Patient, grid: Grid, textures: dict[int, Noise]):
+        self.anatomy, self.values, self.grid = patient.anatomy, patient.scan.hu, grid
         self.edge = max(1.0, float(grid.x[1] - grid.x[0]))
         self.noise = {mm: texture.at(grid) for mm, texture in textures.items()}
         self.hu = np.full(grid.shape, -1000, np.float32)
@@ -532,7 +551,7 @@ class _Scene:
         self._paint_ribs()
         self._paint_bowel()
         self._paint_organs()
-        self._paint_liver(lesions)
+        self._paint_liver(patient.lesions)
         self._paint_great_vessels()
         self._paint_chest()
         self._paint_spine()

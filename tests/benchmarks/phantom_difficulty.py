@@ -1,10 +1,11 @@
-"""How far an HU threshold gets on the phantom: python tests/benchmarks/phantom_difficulty.py.
+"""How far an HU threshold gets on a phantom cohort: `python tests/benchmarks/phantom_difficulty.py`.
 
-The threshold is given the true liver, and is chosen on the very patients it is scored on, so that
-no threshold can do better: within [low, high] HU of the liver is called tumour.
+The threshold is given the true liver and chosen on the very patients it is scored on, so that no
+threshold can do better: what lies between two HU values inside the liver is called tumour.
 """
 
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
@@ -14,45 +15,49 @@ from scipy import ndimage
 from liverutils.datasets.phantom import COHORTS, make_patient
 from liverutils.datasets.volumes import LIVER, TUMOR
 
-STEPS_HU = np.arange(-60, 241, 4)
+EDGES_HU = np.append(np.arange(-60, 241, 4), np.inf)
+
+SMOOTHINGS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "as it is": lambda hu: hu,
+    "smoothed over 3 pixels": partial(ndimage.gaussian_filter, sigma=(1.5, 1.5, 0)),
+}
 
 
-def threshold_dices(cohort_name: str, number: int, smooth_px: float = 0.0) -> np.ndarray | None:
-    """Tumour Dice (low, high) of every window of `STEPS_HU`; None for a patient without tumour."""
-    case = make_patient(COHORTS[cohort_name], number)
-    hu = case.image.astype(np.float32)
-    if smooth_px:
-        hu = ndimage.gaussian_filter(hu, (smooth_px, smooth_px, 0))
-    tumor = hu[case.mask == TUMOR]
-    if not len(tumor):
+def window_dices(hu: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Tumour Dice of every window of HU inside the liver: (low edge, high edge)."""
+    in_tumor, in_liver = (
+        np.append(0, np.cumsum(np.histogram(hu[part], EDGES_HU)[0]))
+        for part in (mask == TUMOR, mask >= LIVER)
+    )
+    hits = np.maximum(in_tumor[None] - in_tumor[:, None], 0)
+    called = np.maximum(in_liver[None] - in_liver[:, None], 0)
+    return 2 * hits / (called + (mask == TUMOR).sum())
+
+
+def patient_dices(cohort: str, number: int) -> list[np.ndarray] | None:
+    """`window_dices` for each of `SMOOTHINGS`; None for a patient without tumour."""
+    case = make_patient(COHORTS[cohort], number)
+    if not (case.mask == TUMOR).any():
         return None
-    edges = np.concatenate([STEPS_HU, [np.inf]])
-    in_tumor = np.concatenate([[0], np.cumsum(np.histogram(tumor, edges)[0])])
-    in_liver = np.concatenate([[0], np.cumsum(np.histogram(hu[case.mask >= LIVER], edges)[0])])
-    hits = in_tumor[None, :] - in_tumor[:, None]
-    called = in_liver[None, :] - in_liver[:, None]
-    return 2 * np.maximum(hits, 0) / np.maximum(called + len(tumor), 1)
+    hu = case.image.astype(np.float32)
+    return [window_dices(smooth(hu), case.mask) for smooth in SMOOTHINGS.values()]
 
 
-def best_threshold(cohort_name: str, smooth_px: float = 0.0) -> dict[str, float]:
-    """Mean tumour Dice over patients: of the best common threshold, and of each patient's best."""
+def main(cohort: str = "phantom") -> None:
+    """Print the mean Dice of the best window for all, and with a best window for each patient."""
     with ProcessPoolExecutor() as pool:
-        make = partial(threshold_dices, cohort_name, smooth_px=smooth_px)
-        dices = [d for d in pool.map(make, range(COHORTS[cohort_name].patients)) if d is not None]
-    mean = np.mean(dices, axis=0)
-    low, high = np.unravel_index(mean.argmax(), mean.shape)
-    return {
-        "patients": len(dices),
-        "low_hu": STEPS_HU[low],
-        "high_hu": STEPS_HU[min(high, len(STEPS_HU) - 1)],
-        "dice_common": mean.max(),
-        "dice_own": np.mean([d.max() for d in dices]),
-    }
+        found = list(pool.map(partial(patient_dices, cohort), range(COHORTS[cohort].patients)))
+    dices = np.array([d for d in found if d is not None])
+    print(f"{cohort}: {len(dices)} patients with tumours of {len(found)}")
+    for name, of_patients in zip(SMOOTHINGS, dices.swapaxes(0, 1), strict=True):
+        mean = of_patients.mean(axis=0)
+        low, high = (EDGES_HU[i] for i in np.unravel_index(mean.argmax(), mean.shape))
+        own = of_patients.max(axis=(1, 2)).mean()
+        print(
+            f"  {name}: tumour Dice {mean.max():.3f} with {low:.0f} to {high:.0f} HU, "
+            f"{own:.3f} with each patient's own best window"
+        )
 
 
 if __name__ == "__main__":
-    name = sys.argv[1] if len(sys.argv) > 1 else "phantom"
-    for smooth_px in (0.0, 1.5):
-        figures = best_threshold(name, smooth_px)
-        text = ", ".join(f"{key} {value:.4g}" for key, value in figures.items())
-        print(f"{name}, smoothed by {smooth_px} px: {text}")
+    main(*sys.argv[1:])
