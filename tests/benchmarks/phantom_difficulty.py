@@ -1,4 +1,4 @@
-"""How far an HU threshold gets on a phantom cohort: `python tests/benchmarks/phantom_difficulty.py`.
+"""How far an HU threshold gets on the phantom: `python tests/benchmarks/phantom_difficulty.py`.
 
 The threshold is given the true liver and chosen on the very patients it is scored on, so that no
 threshold can do better: what lies between two HU values inside the liver is called tumour.
