@@ -202,7 +202,7 @@ class Checkpoint(Callback):
             "facts": self.facts,
             "settings": asdict(self.learn.settings),
             "model": self.model.state_dict(),
-            "optimizer": self.opt.state_dict(),
+            "optimizer": _plain(self.opt.state_dict()),
             "epochs_done": self.epoch + 1,
             "best": self.learn.keep_best.best,
             "best_epoch": self.learn.keep_best.best_epoch,
@@ -211,3 +211,15 @@ class Checkpoint(Callback):
             torch.save(state, aside)
         if self.learn.keep_best.is_over():
             raise CancelFitException
+
+
+def _plain(optimizer: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's state without NumPy's numbers, which fastai's schedules leave in it.
+
+    They cannot be loaded without unpickling.
+    """
+    groups = [
+        {key: value.item() if isinstance(value, np.generic) else value for key, value in g.items()}
+        for g in optimizer["param_groups"]
+    ]
+    return optimizer | {"param_groups": groups}

@@ -33,6 +33,8 @@ class CourseLearner(Learner):
     first_epoch = 0
 
     def _do_fit(self):
+        if self.first_epoch and hasattr(self, "progress"):
+            self.progress.mbar.update(0)  # A bar that is not started at 0 does not start at all.
         for epoch in range(self.first_epoch, self.n_epoch):
             self.epoch = epoch
             self._with_events(self._do_epoch, "epoch", CancelEpochException)

@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Tests compute small things, which several threads only slow down. Set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pytest
 from scipy import ndimage

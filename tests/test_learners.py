@@ -1,0 +1,273 @@
+"""Training as the notebooks do it: logs, resuming, NaN, settings, and the held-out patients."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.callback.core import Callback
+
+from liverutils.datasets.loaders import Augment, slice_loaders
+from liverutils.datasets.splits import split_patients
+from liverutils.errors import BadInput
+from liverutils.gallery import draw_gallery
+from liverutils.inference import predict_volume, score_held_out
+from liverutils.learners import segmentation_learner, train
+from liverutils.logs import RunLogs, read_facts, read_run
+from liverutils.models import build_model, load_weights
+from liverutils.settings import Settings, choose_device, try_settings, use_settings
+
+EPOCHS = 3
+
+
+def make_learner(store, *, lr=1e-3, seed=0, width=8):
+    split = split_patients(store.slices, seed=0)
+    dls = slice_loaders(store, split, batch_size=16, augment=Augment())
+    torch.manual_seed(seed)
+    return segmentation_learner(dls, build_model("UNet", width=width), lr=lr, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def finished(smoke_store, tmp_path_factory):
+    """A run of three epochs, scored on the held-out patients."""
+    logs = RunLogs(tmp_path_factory.mktemp("logs"), "UNet")
+    learn = make_learner(smoke_store)
+    train(learn, EPOCHS, logs=logs)
+    patients = score_held_out(learn, smoke_store, logs)
+    return learn, logs, patients
+
+
+def test_logs_are_those_of_the_design(finished):
+    learn, logs, _ = finished
+    tables = read_run(logs.folder, "UNet")
+    assert list(tables["train"].columns) == ["epoch", "step", "loss"]
+    assert tables["train"].epoch.tolist() == np.repeat(range(3), len(learn.dls.train)).tolist()
+    assert tables["train"].step.is_monotonic_increasing
+    scores = [
+        f"{score}_avg_class_{c}"
+        for c in range(3)
+        for score in ("dice", "iou", "precision", "recall")
+    ]
+    for part in ("val", "test"):
+        columns = list(tables[part].columns)
+        assert columns[0] == "epoch"
+        assert set(columns[1:13]) == set(scores)
+        assert columns[13:] == [f"{part}_loss", f"{part}_accuracy"]
+    assert tables["val"].epoch.tolist() == [0, 1, 2]
+    assert list(tables["runtime"].columns) == ["epoch", "runtime"]
+    first = ["learning_rate", "weight_decay", "batch_size", "epochs"]
+    assert list(tables["hyperparams"].columns)[:4] == first
+    assert set(tables["patients"].patient) == set(learn.dls.facts["split"]["test"])
+
+
+def test_run_json_says_what_the_run_was(finished, smoke_store):
+    learn, logs, _ = finished
+    facts = read_facts(logs.folder, "UNet")
+    assert facts["data"]["fingerprint"] == smoke_store.info["fingerprint"]
+    assert set(facts["split"]) == {"train", "valid", "test"}
+    assert facts["model"] == {"name": "UNet", "width": 8}
+    assert facts["training"]["learning_rate"] == 1e-3
+    assert facts["machine"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert facts["wall_time_s"] > 0 and facts["peak_memory_mb"]["process"] > 0
+
+
+def test_a_finished_run_leaves_weights_and_no_checkpoint(finished):
+    learn, logs, _ = finished
+    assert not logs.checkpoint.exists()
+    model, facts = load_weights(logs.weights)
+    assert facts["epoch"] == learn.best_epoch
+    for name, weight in learn.model.state_dict().items():
+        assert torch.equal(weight, model.state_dict()[name])
+
+
+def test_best_epoch_is_chosen_on_validation(finished):
+    learn, logs, _ = finished
+    val = read_run(logs.folder, "UNet")["val"]
+    score = (val.dice_avg_class_1 + val.dice_avg_class_2) / 2
+    assert learn.best_epoch == int(score.idxmax())
+
+
+def test_held_out_scores_are_those_of_the_predicted_volumes(finished, smoke_store):
+    learn, _, patients = finished
+    row = patients.iloc[0]
+    slices = learn.dls[2].dataset.of_volume(row.volume)
+    predicted = predict_volume(learn, smoke_store, slices) > 0
+    true = smoke_store.true_mask(row.volume) > 0
+    assert predicted.shape == true.shape
+    dice = 2 * (predicted & true).sum() / (predicted.sum() + true.sum())
+    assert row.liver_dice == pytest.approx(dice)
+
+
+def test_gallery_has_a_panel_per_held_out_patient_and_a_sheet(finished, tmp_path):
+    learn, _, patients = finished
+    sheet = draw_gallery(learn, tmp_path, "UNet")
+    panels = list((tmp_path / "UNet").glob("phantom-*.png"))
+    assert len(panels) == len(patients)
+    assert sheet.is_file()
+
+
+class DieAfter(Callback):
+    """Die like a killed process, after the files of an epoch are written."""
+
+    order = 99
+
+    def __init__(self, epoch):
+        self.last = epoch
+
+    def after_epoch(self):
+        if self.epoch == self.last:
+            raise KeyboardInterrupt
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(finished, smoke_store, tmp_path):
+    _, whole, patients = finished
+    logs = RunLogs(tmp_path, "UNet")
+    learn = make_learner(smoke_store)
+    with pytest.raises(KeyboardInterrupt), learn.added_cbs([DieAfter(1)]):
+        train(learn, EPOCHS, logs=logs)
+    assert logs.checkpoint.exists()
+    resumed = make_learner(smoke_store)
+    train(resumed, EPOCHS, logs=logs)
+    tables, expected = read_run(tmp_path, "UNet"), read_run(whole.folder, "UNet")
+    pd.testing.assert_frame_equal(tables["train"], expected["train"])
+    pd.testing.assert_frame_equal(tables["val"], expected["val"])
+    again = score_held_out(resumed, smoke_store, logs)
+    pd.testing.assert_frame_equal(again, patients)
+
+
+def test_a_checkpoint_of_other_parameters_is_not_used(smoke_store, tmp_path, capsys):
+    logs = RunLogs(tmp_path, "UNet")
+    learn = make_learner(smoke_store)
+    with pytest.raises(KeyboardInterrupt), learn.added_cbs([DieAfter(0)]):
+        train(learn, 2, logs=logs)
+    train(make_learner(smoke_store, lr=3e-3), 2, logs=logs)
+    assert "starting anew" in capsys.readouterr().out
+    assert read_run(tmp_path, "UNet")["val"].epoch.tolist() == [0, 1]
+
+
+def test_without_resume_a_run_starts_anew(smoke_store, tmp_path, capsys):
+    logs = RunLogs(tmp_path, "UNet")
+    learn = make_learner(smoke_store)
+    with pytest.raises(KeyboardInterrupt), learn.added_cbs([DieAfter(0)]):
+        train(learn, 2, logs=logs)
+    train(make_learner(smoke_store), 2, logs=logs, resume=False)
+    assert "Resuming" not in capsys.readouterr().out
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from liverutils.datasets.store import SliceStore
+from liverutils.learners import train
+from liverutils.logs import RunLogs
+sys.path.insert(0, sys.argv[3])
+from test_learners import make_learner
+train(make_learner(SliceStore.open(sys.argv[1])), 200, logs=RunLogs(sys.argv[2], "UNet"))
+"""
+
+
+def test_kill_leaves_whole_files_and_the_run_resumes(smoke_store, tmp_path, capsys):
+    here = str(Path(__file__).parent)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(smoke_store.folder), str(tmp_path), here],
+        stdout=subprocess.DEVNULL,
+    )
+    logs = RunLogs(tmp_path, "UNet")
+    deadline = time.monotonic() + 120
+    while not logs.checkpoint.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    state = torch.load(logs.checkpoint, weights_only=True)
+    assert state["epochs_done"] >= 1
+    load_weights(logs.weights)
+    logged = read_run(tmp_path, "UNet")["val"].epoch.tolist()
+    assert logged == list(range(len(logged)))
+    learn = make_learner(smoke_store)
+    with pytest.raises(KeyboardInterrupt), learn.added_cbs([DieAfter(state["epochs_done"])]):
+        train(learn, 200, logs=logs)
+    assert f"Resuming after epoch {state['epochs_done'] - 1}." in capsys.readouterr().out
+    done = read_run(tmp_path, "UNet")["val"].epoch.tolist()
+    assert done == list(range(state["epochs_done"] + 1))
+
+
+class PoisonBatch(Callback):
+    """Put a NaN into one batch."""
+
+    def before_batch(self):
+        if self.training and self.epoch == 1 and self.iter == 1:
+            self.learn.xb = (self.x * float("nan"),)
+
+
+def test_nan_stops_the_run_and_names_the_batch(smoke_store, tmp_path):
+    logs = RunLogs(tmp_path, "UNet")
+    learn = make_learner(smoke_store)
+    with (
+        pytest.raises(FloatingPointError, match=r"epoch 1, batch 1 \(slices .*\d\[\d+\]"),
+        learn.added_cbs([PoisonBatch()]),
+    ):
+        train(learn, EPOCHS, logs=logs)
+    weights, facts = load_weights(logs.weights)
+    assert facts["epoch"] == 0
+    assert all(torch.isfinite(w).all() for w in weights.state_dict().values())
+
+
+def test_patience_stops_a_run_that_no_longer_improves(smoke_store, tmp_path):
+    learn = make_learner(smoke_store, lr=1e-12)
+    logs = RunLogs(tmp_path, "UNet")
+    train(learn, 10, logs=logs, patience=2)
+    epochs_done = len(read_run(tmp_path, "UNet")["val"])
+    assert epochs_done < 10
+    assert epochs_done == learn.best_epoch + 3
+
+
+def test_every_setting_trains_and_gives_nearly_the_same_loss(smoke_store, tmp_path):
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        for channels_last in (False, True):
+            learn = make_learner(smoke_store)
+            use_settings(learn, Settings(dtype, channels_last))
+            logs = RunLogs(tmp_path / f"{dtype}{channels_last}", "UNet")
+            train(learn, 1, logs=logs)
+            losses[dtype, channels_last] = read_run(logs.folder, "UNet")["train"].loss
+    for loss in losses.values():
+        assert np.allclose(loss, losses["float32", False], atol=0.02)
+
+
+def test_trial_leaves_the_model_alone(smoke_store):
+    learn = make_learner(smoke_store)
+    before = {name: w.clone() for name, w in learn.model.state_dict().items()}
+    images, masks = next(iter(learn.dls.train))
+    table = try_settings(learn.model, learn.loss_func, images[:4], masks[:4])
+    assert set(table.dtype) == {"float32", "bfloat16"}
+    assert (table.images_per_second > 0).all()
+    assert all(torch.equal(w, before[name]) for name, w in learn.model.state_dict().items())
+
+
+def test_settings_replace_each_other(smoke_store):
+    learn = make_learner(smoke_store)
+    for settings in (Settings("bfloat16", True), Settings("float32", False)):
+        use_settings(learn, settings)
+    names = [type(cb).__name__ for cb in learn.cbs]
+    assert names.count("MemoryFormat") == 1
+    assert "BFloat16" not in names
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(BadInput, match="no GPU"):
+        choose_device("cuda")
+
+
+def test_facts_are_json(finished):
+    _, logs, _ = finished
+    json.loads((logs.folder / "UNet_run.json").read_text())
