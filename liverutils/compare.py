@@ -85,10 +85,11 @@ def run_table(runs: dict[str, Run]) -> pd.DataFrame:
     """One row per run: how long it trained and what it reached.
 
     Returns:
-        `run`, `epochs`, `minutes` (sum of the runtime log) and the values of the epoch with the
-        least validation loss, each with its table's name in front: `train_loss` (mean over steps),
-        `val_loss`, `val_dice_avg_class_1`, `test_loss`, … Where that epoch or the loss was not
-        logged, the last epoch's. What a run did not log is NaN.
+        `run`, `epochs`, `minutes` (sum of the runtime log) and the values of one epoch, each with
+        its table's name in front: `train_loss` (mean over steps), `val_loss`,
+        `val_dice_avg_class_1`, `test_loss`, … It is the epoch whose weights were kept (`best_epoch`
+        of `<run>_run.json`), else that of the least validation loss, else the last. What a run did
+        not log is NaN.
 
     Raises:
         BadInput: A table without epochs.
@@ -251,14 +252,20 @@ def _run_row(run: Run) -> dict[str, float | str]:
         "epochs": max((len(rows) for rows in epochs.values()), default=0),
         "minutes": runtime.sum(skipna=False) / 60,
     }
-    losses = epochs["val"].get("val_loss") if "val" in epochs else None
-    best = losses.idxmin() if losses is not None and losses.notna().any() else None
+    best = _best_epoch(run.facts, epochs.get("val", pd.DataFrame()))
     for table, rows in epochs.items():
         if len(rows):
             values = rows.loc[best] if best in rows.index else rows.iloc[-1]
             prefix = f"{table}_"
             row |= {prefix + name.removeprefix(prefix): value for name, value in values.items()}
     return row
+
+
+def _best_epoch(facts: dict[str, Any], val: pd.DataFrame) -> int | None:
+    if "best_epoch" in facts:
+        return facts["best_epoch"]
+    losses = val.get("val_loss", pd.Series(dtype=float))
+    return losses.idxmin() if losses.notna().any() else None
 
 
 def _by_epoch(run: str, table: str, rows: pd.DataFrame) -> pd.DataFrame:

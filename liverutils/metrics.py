@@ -479,9 +479,9 @@ def expected_calibration_error(
 ) -> float:
     """How far confidence is from accuracy, on average over slices.
 
-    After Guo et al. 2017, arXiv:1706.04599.
     Slices are sorted into `bins` of equal width by the probability of the predicted class; the
-    differences between mean probability and accuracy are averaged, weighted by slices per bin.
+    differences between mean probability and accuracy are averaged, weighted by slices per bin
+    (Guo et al. 2017, arXiv:1706.04599).
     """
     true, probabilities = _as_class_pair(true, probabilities)
     confidence = probabilities.max(1)

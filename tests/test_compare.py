@@ -88,6 +88,12 @@ def test_a_row_per_run_at_its_best_epoch(foreign_logs):
     assert np.isnan(table.loc["ResNet18_init", "minutes"])
 
 
+def test_the_epoch_whose_weights_were_kept_counts(foreign_logs):
+    (foreign_logs / "ResNet18_run.json").write_text('{"best_epoch": 1}')
+    resnet = run_table(load_runs(foreign_logs)).set_index("run").loc["ResNet18"]
+    assert (resnet["train_loss"], resnet["val_loss"], resnet["test_loss"]) == (0.375, 1.1, 1.2)
+
+
 def test_a_single_run_is_enough(tmp_path):
     (tmp_path / "UNet_val.csv").write_text("epoch,val_loss\n")
     runs = load_runs(tmp_path)
