@@ -244,6 +244,18 @@ def test_lits_53_has_labels_with_another_affine(tmp_path, tiny_case):
     assert caught.value.fault == "different_grids"
 
 
+@pytest.mark.parametrize("turned", [(), (0,), (1,), (0, 1)])
+def test_lits_without_geometry_is_turned_by_anatomy(tmp_path, tiny_case, turned):
+    """LiTS 28 to 47 have identity affines, which do not tell where right and front are."""
+    for kind, array in (("volume", tiny_case.image), ("segmentation", tiny_case.mask)):
+        write_nifti(tmp_path / f"{kind}-28.nii", np.flip(array, turned), np.eye(4))
+    case = find_cases("lits", tmp_path)[0].load()
+    assert np.array_equal(case.image, tiny_case.image)
+    assert np.array_equal(case.mask, tiny_case.mask)
+    assert not case.spacing_known
+    assert ("turned" in case.provenance["repairs"]["identity_affine"]) == bool(turned)
+
+
 def test_patients_of_ircadb_are_known_in_lits():
     known = [lits_patient(number) for number in range(131)]
     assert known[28:48] == [f"ircadb-{number:02d}" for number in range(1, 21)]

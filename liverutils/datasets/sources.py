@@ -25,6 +25,7 @@ from liverutils.datasets.dicom import (
     stack_dicom,
 )
 from liverutils.datasets.phantom import COHORTS
+from liverutils.datasets.verify import turned_axes
 from liverutils.datasets.volumes import (
     LIVER,
     TUMOR,
@@ -246,25 +247,43 @@ def _find_msd(raw: Path) -> list[CaseFiles]:
 
 
 def _lits_case(source: str, number: int, volume: str, image: Path, mask: Path | None) -> CaseFiles:
-    read = partial(_read_nifti_case, mask_fits=number in LITS_MASK_FITS)
+    read = partial(_read_lits, mask_fits=number in LITS_MASK_FITS)
     return CaseFiles(source, lits_patient(number), volume, image, mask, read)
+
+
+def _read_lits(files: CaseFiles, mask_fits: bool) -> Case:
+    """Read a volume; where its affine is the identity, anatomy tells right from left."""
+    case = _read_nifti_case(files, mask_fits)
+    repairs = case.provenance["repairs"]
+    if "identity_affine" not in repairs or not (turned := turned_axes(case)):
+        return case
+    detail = f"{repairs['identity_affine']}, turned because {' and '.join(turned.values())}"
+    return replace(
+        case,
+        image=np.flip(case.image, tuple(turned)),
+        mask=np.flip(case.mask, tuple(turned)),
+        provenance={**case.provenance, "repairs": {**repairs, "identity_affine": detail}},
+    )
 
 
 def _find_ircadb(raw: Path) -> list[CaseFiles]:
     files = list_files(raw)
-    patients = [file for file in files if is_archive(file) and not _place_in(file, "DICOM")]
+    parts = r".*_(DICOM|VTK)(\.zip)?"
+    patients = [file for file in files if is_archive(file) and not _outermost(raw, file, parts)]
     files += [file for archive in patients for file in list_files(archive)]
-    images = {place for file in files if (place := _place_in(file, "PATIENT_DICOM"))}
-    masks = {place.parent: place for file in files if (place := _place_in(file, "MASKS_DICOM"))}
-    cases = [_ircadb_case(image, masks.get(image.parent)) for image in images]
+    images, masks = (
+        {place for file in files if (place := _outermost(raw, file, rf"{name}(\.zip)?"))}
+        for name in ("PATIENT_DICOM", "MASKS_DICOM")
+    )
+    masks_by_patient = {place.parent: place for place in masks}
+    cases = [_ircadb_case(image, masks_by_patient.get(image.parent)) for image in images]
     return sorted(cases, key=lambda case: case.patient)
 
 
-def _place_in(file: Path, name: str) -> Path | None:
-    """Return the outermost folder or archive around `file`, itself included, that has the name."""
-    pattern = rf"(?:.*_)?{name}(?:\.zip)?"
-    around = [place for place in (file, *file.parents) if re.fullmatch(pattern, place.name)]
-    return around[-1] if around else None
+def _outermost(raw: Path, file: Path, pattern: str) -> Path | None:
+    """Return the outermost folder or file from `raw` down to `file` that has such a name."""
+    around = [place for place in (file, *file.parents) if place.is_relative_to(raw)]
+    return next((place for place in reversed(around) if re.fullmatch(pattern, place.name)), None)
 
 
 def _ircadb_case(image: Path, mask: Path | None) -> CaseFiles:
@@ -347,7 +366,7 @@ def _read_lits_png(files: CaseFiles) -> Case:
                 fault="different_grids",
             )
         mask[_read_pictures(found.values()) != 0] = label
-    return Case(
+    case = Case(
         files.patient,
         files.volume,
         pictures.T.astype(np.int16),
@@ -357,6 +376,8 @@ def _read_lits_png(files: CaseFiles) -> Case:
         intensity="grey",
         provenance=files.provenance,
     )
+    check_case(case, f"{files.image} ({files.volume})")
+    return case
 
 
 def _check_numbers(place: Path, numbers: Sequence[int]) -> None:

@@ -249,21 +249,28 @@ def _tumor_outside_liver(case: Case) -> str | None:
     return f"{alone} of {n_regions} labelled regions are tumour without liver" if alone else None
 
 
-def _turned_patient(case: Case) -> str | None:
-    """Look for the liver on the left, and the spine in front of the middle of the body."""
+def turned_axes(case: Case) -> dict[int, str]:
+    """Return the axes that anatomy says are reversed, with what shows it; {} where it cannot tell.
+
+    The liver belongs to the right of the body's middle (axis 0), the spine behind it (axis 1).
+    """
     if not _has_liver_in_hu(case) or _scale_fault(case) or _mask_off_liver(case):
-        return None
+        return {}
     image = _thinned(case.image)
     body_x, body_y = _centre(image > SOFT_TISSUE_HU[0])
     liver_x, _ = _centre(_thinned(case.mask) > 0)
-    middle = slice(int(body_x - image.shape[0] / 10), int(body_x + image.shape[0] / 10) + 1)
-    bone = image[middle] > SOFT_TISSUE_HU[1]
-    wrong = []
+    width = image.shape[0] / 10
+    bone = image[int(body_x - width) : int(body_x + width) + 1] > SOFT_TISSUE_HU[1]
+    turned = {}
     if liver_x < body_x:
-        wrong.append("the liver is on the left")
+        turned[0] = "the liver is on the left"
     if bone.any() and _centre(bone)[1] > body_y:
-        wrong.append("the spine is in front")
-    return " and ".join(wrong) or None
+        turned[1] = "the spine is in front"
+    return turned
+
+
+def _turned_patient(case: Case) -> str | None:
+    return " and ".join(turned_axes(case).values()) or None
 
 
 def _has_liver_in_hu(case: Case) -> bool:
