@@ -1,6 +1,6 @@
 """The catalogue of runs, notebooks/runs.yaml: what is run, with which parameters, how long."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ class Run:
         name: Names the logs, the pictures and the executed notebook.
         notebook: The notebook to execute.
         set: "core" or "study".
+        declared: Names in the notebook's parameters cell.
         parameters: Values that replace those of the notebook's parameters cell.
+        executed: Where the executed notebook goes.
         minutes: Limit of the run's time.
         after: Runs whose logs this one reads.
     """
@@ -28,7 +30,9 @@ class Run:
     name: str
     notebook: Path
     set: str
+    declared: frozenset[str]
     parameters: dict[str, Any]
+    executed: Path
     minutes: float
     after: tuple[str, ...]
 
@@ -65,12 +69,42 @@ def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Pat
             fault="unknown_parameter",
         )
     shared = {key: value for key, value in common["parameters"].items() if key in declared}
-    minutes = entry.get("minutes", {}).get(profile, common["minutes"])
-    return Run(name, notebook, entry["set"], shared | own, minutes, tuple(entry.get("after", ())))
+    return Run(
+        name=name,
+        notebook=notebook,
+        set=entry["set"],
+        declared=frozenset(declared),
+        parameters=shared | own,
+        executed=Path(common["parameters"].get("logs_dir", "logs"), "notebooks", f"{name}.ipynb"),
+        minutes=entry.get("minutes", {}).get(profile, common["minutes"]),
+        after=tuple(entry.get("after", ())),
+    )
 
 
-def choose(runs: dict[str, Run], chosen_set: str = "core", names: str = "") -> list[Run]:
-    """Return the runs of a set ("core", "study" or "all"), or those named, separated by spaces."""
+def on_data(run: Run, dataset: str, data_dir: str) -> Run:
+    """Return the run on another data set, under a name of its own: `UNet` becomes `UNet_lits`.
+
+    So that runs on anyone's data never overwrite the reference runs' logs and pictures.
+    """
+    given = {"run_name": f"{run.name}_{dataset}", "dataset": dataset, "data_dir": data_dir}
+    return replace(
+        run,
+        parameters=run.parameters | {k: v for k, v in given.items() if k in run.declared},
+        executed=run.executed.with_stem(f"{run.name}_{dataset}"),
+    )
+
+
+def choose(
+    runs: dict[str, Run], chosen_set: str | None = None, names: str | None = None
+) -> list[Run]:
+    """Return the runs of a set ("core", "study" or "all"), or those named, separated by spaces.
+
+    Raises:
+        BadInput: A name or set that the catalogue does not have.
+    """
+    chosen_set = chosen_set or "core"
+    if chosen_set not in ("core", "study", "all"):
+        raise BadInput(f"There is no set {chosen_set!r}; there are core, study and all.")
     if not names:
         return [run for run in runs.values() if chosen_set in (run.set, "all")]
     if unknown := set(names.split()) - runs.keys():
