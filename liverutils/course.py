@@ -208,6 +208,11 @@ def _set_source(cell: dict[str, Any], source: str) -> None:
     cell["source"] = source.splitlines(keepends=True)
 
 
+def refresh_all() -> None:
+    """Refresh every notebook of the course and its solutions."""
+    for path in sorted((repository_root() / "notebooks").rglob("[0-9]*.ipynb")):
+        refresh_notebook(path)
+
+
 if __name__ == "__main__":
-    for notebook_path in sorted((repository_root() / "notebooks").rglob("[0-9]*.ipynb")):
-        refresh_notebook(notebook_path)
+    refresh_all()

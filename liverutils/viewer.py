@@ -41,8 +41,10 @@ class SliceViewer:
     needs nothing but the core widgets, so that JupyterLab and Colab behave alike.
 
     A cell's output holds the widget and, beside it, the picture as image/png. A front end shows the
-    richest kind it knows: the widget where there is a kernel, the picture on GitHub or in a
-    notebook printed as HTML. Nothing has to find out where it runs.
+    richest kind it knows: the widget where there is a kernel, the picture on GitHub, in a batch
+    run's notebook, or printed as HTML. Nothing has to find out where it runs. JupyterLab alone
+    shows neither when a notebook is opened again without its kernel ("model not found", as for
+    every widget); running the cell again brings the viewer back.
     """
 
     def __init__(self, case: Case, predicted: np.ndarray | None, window: Window):
@@ -53,8 +55,9 @@ class SliceViewer:
         self.index = widgets.IntSlider(description="slice")
         self.preset = widgets.Dropdown(options=[*WINDOWS, OWN_WINDOW], description="window")
         low, high = RANGES[case.intensity]
+        # The range's own readout is too narrow for two numbers; the title shows them.
         self.window = widgets.IntRangeSlider(
-            min=low, max=high, description="black–white", readout_format="d"
+            min=low, max=high, description="black, white", readout=False
         )
         self.masks = {
             name: widgets.Checkbox(value=True, description=name, indent=False)
@@ -106,15 +109,17 @@ class SliceViewer:
             for name, shown in self.masks.items()
             if shown.value
         }
+        low, high = self.window.value
+        window = f"{low} to {high} {self.case.intensity}"
         figure = Figure(figsize=(7.0, 5.0), layout="constrained")
         show_picture(
             figure.subplots(),
             take_plane(self.case.image, view, index),
             **planes,
-            window=self.window.value,
+            window=(low, high),
             spacing=picture_spacing(self.case, view),
             view=view,
-            title=f"{self.case.patient}, {view} slice {index} of 0…{self.index.max}",
+            title=f"{self.case.patient}, {view} slice {index}, {window}",
         )
         content = io.BytesIO()
         figure.savefig(content, format="png")

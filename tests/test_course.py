@@ -1,0 +1,294 @@
+"""The notebooks' helpers, and what every notebook of the course must keep to."""
+
+import ast
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import papermill
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+
+from liverutils import course
+from liverutils.course import check, find_course_cases, load_patient, repository_root, resolve
+from liverutils.datasets.phantom import make_cohort
+from liverutils.errors import BadInput
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
+SOLUTIONS = [path for path in NOTEBOOKS if path.parent.name == "solutions"]
+
+
+def cells_tagged(path: Path, tag: str) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [cell for cell in cells if tag in cell.metadata.get("tags", [])]
+
+
+# --- Paths and data ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", [ROOT, ROOT / "notebooks", Path("/")])
+def test_relative_paths_start_at_the_repository_wherever_the_notebook_did(start, monkeypatch):
+    monkeypatch.chdir(start)
+    assert repository_root() == ROOT
+    assert resolve("data") == ROOT / "data"
+    assert resolve("/elsewhere/data") == Path("/elsewhere/data")
+    assert resolve("~/data") == Path.home() / "data"
+
+
+def test_a_package_installed_elsewhere_finds_the_repository_around_the_notebook(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(course, "__file__", str(tmp_path / "site-packages/liverutils/course.py"))
+    monkeypatch.chdir(ROOT / "notebooks")
+    assert repository_root() == ROOT
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match="not inside the course's repository"):
+        repository_root()
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    make_cohort("phantom-smoke", folder / "phantom-smoke" / "raw", progress=False)
+    return folder
+
+
+def test_a_phantom_is_made_once(tmp_path):
+    cases = find_course_cases("phantom-smoke", tmp_path)
+    raw = tmp_path / "phantom-smoke" / "raw"
+    made = {path: path.stat().st_mtime_ns for path in raw.iterdir()}
+    assert find_course_cases("phantom-smoke", tmp_path) == cases
+    assert {path: path.stat().st_mtime_ns for path in raw.iterdir()} == made
+
+
+def test_other_data_lie_in_the_folder_itself(data_dir):
+    raw = data_dir / "phantom-smoke" / "raw"
+    assert [case.image.parent for case in find_course_cases("lits", raw)] == [raw] * 5
+
+
+def test_load_patient_takes_the_one_named_or_the_middle_one(data_dir):
+    cases = find_course_cases("phantom-smoke", data_dir)
+    assert load_patient(cases).patient == "phantom-smoke-002"
+    assert load_patient(cases, "phantom-smoke-004").patient == "phantom-smoke-004"
+    with pytest.raises(BadInput, match="no patient 'Bob'; choose one of phantom-smoke-000, "):
+        load_patient(cases, "Bob")
+
+
+def test_load_patient_refuses_a_scan_without_labels(data_dir, tmp_path):
+    shutil.copy(data_dir / "phantom-smoke" / "raw" / "volume-000.nii.gz", tmp_path / "me.nii.gz")
+    with pytest.raises(BadInput, match="Nobody has drawn the liver"):
+        load_patient(find_course_cases("folder", tmp_path))
+
+
+# --- Exercises --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [..., None, (..., 3), [None]])
+def test_no_answer_is_neither_right_nor_wrong(answer, capsys):
+    check(answer, 3)
+    assert capsys.readouterr().out.startswith("Not answered yet.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (3, 3),
+        (1005, 1000),
+        (" Axial", "axial"),
+        ({"A", "B"}, {"B", "A"}),
+        (set(), set()),
+        ((-120, 240.0), (-120, 240)),
+        (torch.tensor([1.0, 2.0]), np.array([1, 2])),
+        (np.True_, True),
+    ],
+)
+def test_right_answers_are_called_right_and_why(answer, expected, capsys):
+    check(answer, expected, why="Because.", hint="Think.")
+    assert capsys.readouterr().out == "Right! Because.\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected", "reason"),
+    [
+        (4, 3, "4 is too large. Think."),
+        (2.97, 3.01, "2.97 is too small. Think."),
+        (float("nan"), 3, "nan is not a number. Think."),
+        ("three", 3, "'three' is a str, a number or array is expected. Think."),
+        ({3}, 3, "{3} is a set, a number or array is expected. Think."),
+        (False, True, "False is not it. Think."),
+        ("coronal", "axial", "'coronal' is not it. Think."),
+        ({"A"}, {"A", "B"}, "{'A'} is not it. Think."),
+        (np.zeros((2, 3)), np.zeros((3, 2)), "the shape is (2, 3), (3, 2) is expected. Think."),
+        (np.eye(2), np.ones((2, 2)), "50.0% of the elements differ. Think."),
+        (7, 3, "one for every day."),
+    ],
+)
+def test_wrong_answers_are_called_wrong_and_why(answer, expected, reason, capsys):
+    check(answer, expected, why="Because.", hint="Think.", mistakes={"one for every day.": 7})
+    assert capsys.readouterr().out == f"Wrong: {reason}\n"
+
+
+def test_the_tolerance_is_the_authors(capsys):
+    check(1005, 1000, tolerance=0.001)
+    assert capsys.readouterr().out.startswith("Wrong")
+
+
+# --- Colab ------------------------------------------------------------------------------------
+
+
+def test_the_setup_cell_does_nothing_outside_colab(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    result = InteractiveShell.instance().run_cell(course.setup_cell())
+    result.raise_error()
+    assert Path.cwd() == tmp_path
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_setup_cell_pins_what_colab_has(monkeypatch, tmp_path):
+    """git and pip are stand-ins that note how they were called, in Colab's order of events."""
+    for tool in ("git", "pip"):
+        (tmp_path / tool).write_text(f'#!/bin/sh\necho {tool} "$@" >> {tmp_path}/calls\necho a==1')
+        (tmp_path / tool).chmod(0o755)
+    source = course.setup_cell().replace("/content", str(tmp_path))
+    source = source.replace("/tmp/installed.txt", str(tmp_path / "installed.txt"))
+    (tmp_path / "liver-ct-course").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setitem(sys.modules, "google.colab", course)
+    InteractiveShell.instance().run_cell(source).raise_error()
+    assert (tmp_path / "installed.txt").read_text() == "a==1\n"
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "pip list --format=freeze",
+        f"pip install --quiet --constraint {tmp_path}/installed.txt .",
+    ]
+    assert Path.cwd() == tmp_path / "liver-ct-course"
+
+
+def test_the_command_puts_badge_and_setup_cell_into_a_notebook(monkeypatch, tmp_path):
+    (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
+    address = "https://github.com/someone/else"
+    (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{address}"\n')
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Title\n\n[![Open in Colab](old)](old)\n\nText."),
+            nbformat.v4.new_code_cell("old", metadata={"tags": ["setup"]}),
+            nbformat.v4.new_code_cell("x = 'ä'", id="kept"),
+        ]
+    )
+    path = tmp_path / "notebooks" / "01_a.ipynb"
+    nbformat.write(notebook, path)
+    monkeypatch.setattr(course, "repository_root", lambda: tmp_path)
+    course.refresh_all()
+    title, setup, other = nbformat.read(path, as_version=4).cells
+    page = "https://colab.research.google.com/github/someone/else/blob/main/notebooks/01_a.ipynb"
+    assert title.source.startswith("# Title\n\n[![Open in Colab](https://colab.")
+    assert title.source.endswith(f"({page})\n\nText.")
+    assert f"git clone --quiet --depth 1 {address}\n" in setup.source
+    assert other == notebook.cells[2]
+
+
+def test_the_command_leaves_the_courses_notebooks_as_they_are(monkeypatch, tmp_path):
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    monkeypatch.setattr(course, "repository_root", lambda: tmp_path)
+    course.refresh_all()
+    copies = [tmp_path / path.relative_to(ROOT) for path in NOTEBOOKS]
+    assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS]
+
+
+def test_the_repositorys_address_stands_in_pyproject_alone():
+    address = course.repository_url()
+    modules = (ROOT / "liverutils").rglob("*.py")
+    assert [path.name for path in modules if address in path.read_text()] == []
+
+
+# --- Every notebook ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_a_notebook_is_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.id for cell in code if cell.outputs or cell.execution_count] == []
+    assert notebook.metadata.kernelspec.name == "python3"
+    title = notebook.cells[0].source.splitlines()
+    assert title[0].startswith("# ")
+    assert title[2] == course.colab_badge(path.relative_to(ROOT / "notebooks").as_posix())
+    assert [cell.source for cell in cells_tagged(path, "setup")] == [course.setup_cell()]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_parameters_are_literals_with_a_comment(path):
+    (cell,) = cells_tagged(path, "parameters")
+    for line in cell.source.splitlines():
+        (statement,) = ast.parse(line).body
+        ast.literal_eval(statement.value)
+        (name,) = statement.targets
+        assert name.id == name.id.lower()
+        assert "  # " in line
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_exercises_are_open_and_their_solutions_pass_the_same_checks(path):
+    solution = path if path in SOLUTIONS else path.parent / "solutions" / path.name
+    checks = [cell.source for cell in cells_tagged(path, "check")]
+    assert len(checks) == len(cells_tagged(path, "exercise"))
+    assert checks == [cell.source for cell in cells_tagged(solution, "check")]
+    folded = [
+        cell.metadata.get("jupyter", {}).get("source_hidden")
+        for cell in cells_tagged(path, "check")
+    ]
+    assert all(folded)
+
+
+def run_checks(notebook: nbformat.NotebookNode, parameters: dict, folder: Path) -> list[str]:
+    """Run a notebook and return what its checks printed."""
+    nbformat.write(notebook, folder / "in.ipynb")
+    ran = papermill.execute_notebook(
+        folder / "in.ipynb",
+        folder / "out.ipynb",
+        parameters,
+        kernel_name="python3",
+        progress_bar=False,
+    )
+    checks = [cell for cell in ran.cells if "check" in cell.metadata.tags]
+    return ["".join(output["text"] for output in cell.outputs) for cell in checks]
+
+
+def with_wrong_answers(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Answer every exercise with a number that no exercise has for an answer."""
+    for cell in notebook.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            tree = ast.parse(cell.source)
+            nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+            names = [node.id for node in nodes if isinstance(node.ctx, ast.Store)]
+            cell.source = "\n".join(f"{name} = -12345" for name in names)
+    return notebook
+
+
+@pytest.mark.parametrize("name", ["01_ct_scans"])
+@pytest.mark.parametrize(
+    ("folder", "change", "verdict"),
+    [
+        (".", lambda notebook: notebook, "Not answered yet."),
+        ("solutions", lambda notebook: notebook, "Right! "),
+        ("solutions", with_wrong_answers, "Wrong: "),
+    ],
+)
+def test_checks_tell_right_from_wrong(name, folder, change, verdict, data_dir, tmp_path):
+    path = ROOT / "notebooks" / folder / f"{name}.ipynb"
+    parameters = {
+        "dataset": "phantom-smoke",
+        "data_dir": str(data_dir),
+        "gallery_dir": str(tmp_path),
+    }
+    declared = papermill.inspect_notebook(path)
+    given = {key: value for key, value in parameters.items() if key in declared}
+    verdicts = run_checks(change(nbformat.read(path, as_version=4)), given, tmp_path)
+    assert len(verdicts) == len(cells_tagged(path, "check")) >= 2
+    assert all(text.startswith(verdict) for text in verdicts), verdicts

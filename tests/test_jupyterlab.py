@@ -1,0 +1,128 @@
+"""The first notebook in a real JupyterLab: headless Chromium runs it and moves the slice viewer."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import papermill
+import pytest
+
+from liverutils.course import repository_root
+from liverutils.datasets.phantom import make_cohort
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+START_SECONDS, RUN_MS = 60, 240_000
+NOTEBOOK = "01_ct_scans.ipynb"
+
+# JupyterLab draws only the cells in sight, so the outputs are read from its model.
+CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells
+    .map(cell => cell.toJSON()).filter(cell => cell.cell_type == 'code')"""
+ALL_RAN = f"() => ({CODE_CELLS})().every(cell => cell.execution_count)"
+SHOW_VIEWER = """() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const index = notebook.widgets.findIndex(
+        cell => cell.model.sharedModel.source.startsWith('view_case('));
+    notebook.activeCellIndex = index;
+    return notebook.scrollToItem(index, 'start');
+}"""
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[str]:
+    """Address of a notebook in a JupyterLab that serves a copy with a tiny phantom."""
+    make_cohort("phantom-smoke", tmp_path / "data" / "phantom-smoke" / "raw", progress=False)
+    (tmp_path / "served").mkdir()
+    papermill.execute_notebook(
+        repository_root() / "notebooks" / NOTEBOOK,
+        tmp_path / "served" / NOTEBOOK,
+        {
+            "dataset": "phantom-smoke",
+            "data_dir": str(tmp_path / "data"),
+            "gallery_dir": str(tmp_path / "gallery"),
+        },
+        prepare_only=True,
+    )
+    folders = ("RUNTIME_DIR", "CONFIG_DIR", "DATA_DIR")
+    own = {f"JUPYTER_{folder}": str(tmp_path / folder.lower()) for folder in folders}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    options = ["--ServerApp.port=0", "--expose-app-in-browser"]
+    with (tmp_path / "lab.log").open("w") as log:
+        server = subprocess.Popen(
+            [*command, *options], cwd=tmp_path / "served", env=os.environ | own, stderr=log
+        )
+    try:
+        facts = _wait_for_server(tmp_path / "runtime_dir", server)
+        yield f"{facts['url']}lab/tree/{NOTEBOOK}?token={facts['token']}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_for_server(folder: Path, server: subprocess.Popen) -> dict:
+    for _ in range(START_SECONDS):
+        assert server.poll() is None, "JupyterLab ended at once"
+        for facts in folder.glob("jpserver-*.json"):
+            return json.loads(facts.read_text())
+        time.sleep(1)
+    raise TimeoutError(f"JupyterLab did not start within {START_SECONDS} s")
+
+
+@pytest.fixture
+def page(lab: str) -> Iterator["sync_api.Page"]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.set_default_timeout(60_000)
+        page.goto(lab)
+        yield page
+        browser.close()
+
+
+def test_all_cells_run_and_the_slice_viewer_moves(page):
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(ALL_RAN, timeout=RUN_MS)
+    cells = page.evaluate(CODE_CELLS)
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert [output for output in outputs if output["output_type"] == "error"] == []
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 10
+
+    page.evaluate(SHOW_VIEWER)
+    picture, slider = page.locator("img.widget-image"), page.locator(".noUi-handle").first
+    readout = page.locator(".widget-readout").first
+    before = picture.screenshot(), int(readout.inner_text())
+    slider.press("ArrowRight")
+    sync_api.expect(readout).to_have_text(str(before[1] + 1))
+    after_slice = _changed(picture, before[0])
+
+    page.get_by_label("truth").click()
+    after_mask = _changed(picture, after_slice)
+    page.get_by_role("button", name="coronal").click()
+    _changed(picture, after_mask)
+
+
+def _changed(picture, before: bytes) -> bytes:
+    for _ in range(50):
+        if (now := picture.screenshot()) != before:
+            return now
+        time.sleep(0.2)
+    raise AssertionError("the picture did not change")
