@@ -6,7 +6,7 @@ of the vertebral body at the level of the kidneys; x grows to the patient's righ
 to the head. Arrays are laid out (Z, X, Y), so that one slice is one piece of memory.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import CubicSpline, RectBivariateSpline
@@ -16,6 +16,9 @@ RIB_PERIOD = 27.0
 RIB_DEPTH = 5.0
 RIB_RADIUS = 3.0
 FAR = 60.0
+
+# Loops of different groups are kept apart by a film of fat.
+BOWEL_GROUPS = 4
 
 Box = tuple[slice, slice, slice]
 
@@ -203,13 +206,17 @@ def tree(
             parents.append(parent)
             paths.append(paths[parent] + gaps[joint] / count)
             parent = len(nodes) - 1
-    leaves = np.zeros(len(nodes))
-    leaves[np.setdiff1d(np.arange(len(nodes)), parents)] = 1
-    for node in range(len(nodes) - 1, 0, -1):
-        leaves[parents[node]] += leaves[node]
-    radius = tip_radius * leaves ** (np.log(root_radius / tip_radius) / np.log(leaves[0]))
     nodes, parents = np.array(nodes), np.array(parents)
+    radius = _murray_radii(parents, tip_radius, root_radius)
     return Tubes(nodes[parents[1:]], nodes[1:], radius[1:], radius[1:])
+
+
+def _murray_radii(parents: np.ndarray, tip_radius: float, root_radius: float) -> np.ndarray:
+    leaves = np.zeros(len(parents))
+    leaves[np.setdiff1d(np.arange(len(parents)), parents)] = 1
+    for node in range(len(parents) - 1, 0, -1):
+        leaves[parents[node]] += leaves[node]
+    return tip_radius * leaves ** (np.log(root_radius / tip_radius) / np.log(leaves[0]))
 
 
 def joined(*parts: Tubes) -> Tubes:
@@ -324,34 +331,40 @@ def rib_distance(
 
 
 def spine_distances(grid: Grid, period: float) -> dict[str, np.ndarray]:
-    """Distances to the vertebrae's "bone", the "disc"s and the spinal "canal" on `grid`."""
+    """Distances to the vertebrae's "bone", the "disc"s and the spinal "canal" on `grid`.
+
+    `period` is the height of a vertebra with its disc in mm.
+    """
     z, x, y = grid.open()
-    bend = 3 * np.cos((z - 10) / 60)
-    y = y - bend
-    level = (z / period + 0.5) % 1 - 0.5  # 0 in the middle of a vertebra, ±0.5 in its disc
-    into_disc = (0.37 - np.abs(level)) * period
+    y = y - 3 * np.cos((z - 10) / 60)
+    # 0 in the middle of a vertebra, -0.5 and 0.5 in the middle of a disc.
+    level = (z / period + 0.5) % 1 - 0.5
     waist = 1.03 - 0.10 * np.cos(2 * np.pi * level)
-    a, b = np.abs(x) / (24 * waist), np.abs(y) / (17.5 * waist)
-    column = ((a**2.4 + b**2.4) ** (1 / 2.4) - 1) * 17
+    across = (np.abs(x) / (24 * waist)) ** 2.4 + (np.abs(y) / (17.5 * waist)) ** 2.4
     canal = (np.sqrt((x / 11.5) ** 2 + ((y + 25) / 8.5) ** 2) - 1) * 9
-    column = np.maximum(column, -canal)
-    arch_height = (np.abs(level + 0.02) - 0.24) * period
-    arch = np.maximum(np.maximum(np.abs(canal - 3.2) - 3.2, y + 14 - 0 * z), arch_height)
-    spinous = np.maximum(np.abs(x) - 3.0, np.abs(y + 47) - 17)
-    lean = (level + 0.16 + (y + 35) * -0.004) * period
-    spinous = np.maximum(spinous, np.abs(lean) - 6.5) + 0 * z
+    column = np.maximum((across ** (1 / 2.4) - 1) * 17, -canal)
+    into_disc = (0.37 - np.abs(level)) * period
+    bone = np.minimum(np.maximum(column, -into_disc), _arch(x, y, level, canal, period))
+    parts = {"bone": bone, "disc": np.maximum(column, into_disc), "canal": canal}
+    return {name: np.broadcast_to(part, grid.shape) for name, part in parts.items()}
+
+
+def _arch(x, y, level, canal, period: float) -> np.ndarray:
+    """Distance to what stands behind a vertebral body: arch, its processes and the facets."""
+    arch = np.maximum(
+        np.maximum(np.abs(canal - 3.2) - 3.2, y + 14), _slab(level, 0.02, 0.24) * period
+    )
+    lean = (level + 0.16 - 0.004 * (y + 35)) * period
+    spinous = np.maximum(np.maximum(np.abs(x) - 3, np.abs(y + 47) - 17), np.abs(lean) - 6.5)
     wing = np.maximum(np.abs(np.abs(x) - 25) - 12, np.abs(y + 24 + 0.15 * np.abs(x)) - 3.2)
-    wing = np.maximum(wing, (np.abs(level - 0.08) - 0.13) * period)
+    wing = np.maximum(wing, _slab(level, -0.08, 0.13) * period)
     facet = np.hypot((np.abs(x) - 14) * 0.8, (y + 31) * 1.3) - 4.5
     facet = np.maximum(facet, (0.3 - np.abs(level)) * period)
-    bone = np.minimum(np.maximum(column, -into_disc), np.minimum(arch, spinous))
-    bone = np.minimum(bone, np.minimum(wing, facet))
-    disc = np.maximum(column, into_disc)
-    return {
-        "bone": bone.astype(np.float32),
-        "disc": disc.astype(np.float32),
-        "canal": np.broadcast_to(canal, bone.shape).astype(np.float32),
-    }
+    return np.minimum(np.minimum(arch, spinous), np.minimum(wing, facet))
+
+
+def _slab(level: np.ndarray, offset: float, half_thickness: float) -> np.ndarray:
+    return np.abs(level + offset) - half_thickness
 
 
 def make_anatomy(rng: np.random.Generator) -> Anatomy:
@@ -388,94 +401,108 @@ class _Builder:
         self.tubes: dict[str, Tubes] = {}
 
     def build(self) -> Anatomy:
-        self._body_wall()
+        self._trunk()
+        self._cavity()
+        self._bones_and_back_muscles()
         self._diaphragm()
         self._kidneys()
         self._great_vessels()
         self._stomach()
+        self._gallbladder()
         self._liver()
         self._spleen()
-        self._bowel()
-        self._small_parts()
-        self._vessel_trees()
-        top = self._extent("liver")[1]
-        bottom = min(self._extent("liver")[0], self._extent("kidneys")[0])
+        self._colon()
+        self._small_bowel()
+        self._pancreas_and_duodenum()
+        self._deep_muscles()
+        self._heart()
+        self._liver_vessels()
+        self._abdominal_vessels()
+        self._lung_vessels()
         return Anatomy(
-            self.grid,
-            self.fields,
-            self.tubes,
-            top,
-            bottom,
-            self.disc_period,
-            self.width,
-            self.front,
-            float(self.grid.y[(self.fields["body"] < 0).any(axis=(0, 1))][0]),
-            self.gas_level,
-            self.heart,
+            grid=self.grid,
+            fields={name: field.astype(np.float32) for name, field in self.fields.items()},
+            tubes=self.tubes,
+            dome=self._extent("liver", 0)[1],
+            floor=min(self._extent("liver", 0)[0], self._extent("kidneys", 0)[0]),
+            disc_period=self.rng.normal(33, 1.5) * self.size,
+            width=2 * max(np.abs(self._extent("body", 1))),
+            front=self.front,
+            back=self._extent("body", 2)[0],
+            gas_level=self.rng.uniform(70, 112),
+            heart=self.heart_centre,
         )
 
-    def _extent(self, name: str) -> tuple[float, float]:
-        z = self.grid.z[(self.fields[name] < 0).any(axis=(1, 2))]
-        return float(z[0]), float(z[-1])
+    def _extent(self, name: str, axis: int) -> tuple[float, float]:
+        """Lowest and highest coordinate in mm of an organ along z (0), x (1) or y (2)."""
+        others = tuple({0, 1, 2} - {axis})
+        inside = self.grid.axes[axis][(self.fields[name] < 0).any(axis=others)]
+        return float(inside[0]), float(inside[-1])
+
+    def _noise(self, wavelength: float) -> np.ndarray:
+        return Noise.over(self.rng, self.grid, wavelength).at(self.grid)
 
     def _rough(self, distance: np.ndarray, amount: float, wavelength: float) -> np.ndarray:
-        return distance + amount * Noise.over(self.rng, self.grid, wavelength).at(self.grid)
+        return distance + amount * self._noise(wavelength)
 
     def _near(self, *place: float, spread: float = 4.0) -> np.ndarray:
         return np.asarray(place) + self.rng.normal(0, spread, 3)
 
-    def _body_wall(self) -> None:
+    def _trunk(self) -> None:
+        """The outline of the trunk's muscles, oval with a flat back, and the fat around it."""
         rng, (z, x, y) = self.rng, self.grid.open()
         half_width = rng.normal(150, 7) * self.size
-        depth = rng.normal(122, 7) * self.size
-        back = 78 * self.size
+        depth, back = rng.normal(122, 7) * self.size, 78 * self.size
         middle = depth - back + 8
+        self.front = float(depth + middle)
         # The trunk narrows from the ribs to the waist and widens again to the hips.
         waist = 1 - 0.04 * np.exp(-(((z + 55) / 40) ** 2)) - 0.0006 * np.maximum(z - 70, 0)
         belly = 1 - 0.0011 * np.clip(z - 10, -40, 110)
-        front_y, back_y = (y - middle) / (depth * belly), (y - middle) / (back + middle)
-        across = np.abs(x) / (half_width * waist)
-        forward = np.where(y > middle, np.abs(front_y), np.abs(back_y))
+        ahead = np.abs(y - middle) / np.where(y > middle, depth * belly, back + middle)
         power = np.where(y > middle, 2.15, 2.7)
-        norm = (across**power + forward**power) ** (1 / power)
-        muscle = ((norm - 1) * 0.93 * np.minimum(half_width, depth)).astype(np.float32)
+        norm = ((np.abs(x) / (half_width * waist)) ** power + ahead**power) ** (1 / power)
         groove = 7 * np.exp(-((x / 14) ** 2)) * (y < -40)
-        self.muscle = self._rough(muscle + groove, 1.2, 60)
-        lumbar = np.clip((15 - z) / 60, 0, 1)
-        behind = np.clip((5 - y) / 30, 0, 1)
+        muscle = (norm - 1) * 0.93 * min(half_width, depth) + groove
+        muscle = self._rough(muscle.astype(np.float32), 1.2, 60)
+        lumbar, behind = self._lumbar(), np.clip((5 - y) / 30, 0, 1)
         fat = np.clip(rng.lognormal(np.log(15), 0.4), 6, 32)
-        around = 1 + 0.25 * behind - 0.25 * np.exp(-(((y - middle) / 50) ** 2))
+        fat = fat * (1 + 0.3 * lumbar + 0.25 * behind - 0.25 * np.exp(-(((y - middle) / 50) ** 2)))
         flank = 16 * np.exp(-(((np.abs(x) - 112) / 26) ** 2)) * behind * lumbar
-        self.fields["body"] = self._rough(self.muscle - fat * (1 + 0.3 * lumbar) * around, 1, 70)
-        self.muscle = self.muscle + flank
-        self.fields["muscle"] = self.muscle
-        self.width = 2 * float(np.abs(self._inside_x("body")).max())
+        self.fields["body"] = self._rough(muscle - fat, 1, 70)
+        self.fields["muscle"] = muscle + flank
+
+    def _lumbar(self) -> np.ndarray:
+        """0 in the chest, 1 in the loin."""
+        return np.clip((15 - self.grid.open()[0]) / 60, 0, 1)
+
+    def _cavity(self) -> None:
+        """Chest and abdomen inside the wall, with the spine and its muscles bulging in."""
+        _, x, y = self.grid.open()
+        lumbar, behind = self._lumbar(), np.clip((5 - y) / 30, 0, 1)
         # Around the ribs lie shoulder and back muscles; the loin's muscles stand beside the spine.
         latissimus = (1 - lumbar) * (6 * behind + 3 * np.clip((60 - y) / 40, 0, 1))
         beside_spine = np.clip((100 - np.abs(x)) / 30, 0, 1)
         loin = (10 + 24 * lumbar) * np.clip((-4 - y) / 28, 0, 1) * beside_spine
         wall = 10 + 2 * lumbar + latissimus + loin
         spine = ellipsoid(self.grid, (0, -62, 0), (44, 46, 900), power=2.6)
-        self.fields["cavity"] = smooth_max(self._rough(self.muscle + wall, 0.8, 50), -spine, 24)
-        erector = [ellipsoid(self.grid, (s * 32, -63, 0), (27, 21, 900), 2.3) for s in (1, -1)]
-        self.fields["erector"] = smooth_max(
-            self._rough(np.minimum(*erector), 2.5, 30), self.muscle + 2, 6
-        )
-        band = np.maximum(np.abs(self.muscle + 6.5) - 4, np.abs(x) - 15)
-        self.fields["sternum"] = np.maximum(np.maximum(band, 74 - z), 60 - y)
-        self.front = float(depth + middle)
+        inside = self._rough(self.fields["muscle"] + wall, 0.8, 50)
+        self.fields["cavity"] = smooth_max(inside, -spine, 24)
 
-    def _inside_x(self, name: str) -> np.ndarray:
-        return self.grid.x[(self.fields[name] < 0).any(axis=(0, 2))]
+    def _bones_and_back_muscles(self) -> None:
+        z, x, y = self.grid.open()
+        erector = [ellipsoid(self.grid, (s * 32, -63, 0), (27, 21, 900), 2.3) for s in (1, -1)]
+        erector = self._rough(np.minimum(*erector), 2.5, 30)
+        self.fields["erector"] = smooth_max(erector, self.fields["muscle"] + 2, 6)
+        band = np.maximum(np.abs(self.fields["muscle"] + 6.5) - 4, np.abs(x) - 15)
+        self.fields["sternum"] = np.maximum(np.maximum(band, 74 - z), 60 - y)
 
     def _diaphragm(self) -> None:
         """Height of every point over the diaphragm: two domes, steep to the sides and the back."""
         z, x, y = self.grid.open()
         right = self._dome(x, y, 72 * self.size, self.apex)
         left = self._dome(-x, y, 76 * self.size, self.apex - np.clip(self.rng.normal(13, 4), 4, 22))
-        height = smooth_max(right, left, 16) + 3 * Noise.over(self.rng, self.grid, 90).at(self.grid)
-        over = (z - height) * 0.62
-        self.over_diaphragm = over.astype(np.float32)
+        height = smooth_max(right, left, 16) + 3 * self._noise(90)
+        self.over_diaphragm = ((z - height) * 0.62).astype(np.float32)
         self.fields["lungs"] = smooth_max(-self.over_diaphragm, self.fields["cavity"] - 2, 6)
 
     def _dome(self, x: np.ndarray, y: np.ndarray, centre: float, apex: float) -> np.ndarray:
@@ -499,13 +526,11 @@ class _Builder:
         self.fields["sinus"] = self._rough(np.minimum(*sinuses), 3.5, 16)
 
     def _great_vessels(self) -> None:
-        shift = self.rng.normal(0, 2, 2)
         aorta = [(-4, 32, -140), (-6, 33, -60), (-5, 31, 0), (-4, 30, 60), (-8, 27, 180)]
         cava = [(24, 28, -140), (25, 29, -60), (26, 34, 0), (28, 42, 50), (26, 56, 96)]
-        self.aorta = np.array(aorta, float) + (*shift, 0)
-        self.cava = np.array(cava, float) + (*self.rng.normal(0, 2, 2), 0)
-        radius = self.rng.normal(10.5, 1)
-        self.tubes["aorta"] = curve(self.aorta, radius * np.array([0.85, 0.9, 1, 1.1, 1.2]))
+        self.cava = np.array(cava, float) + self._near(0, 0, 0, spread=2)
+        radius = self.rng.normal(10.5, 1) * np.array([0.85, 0.9, 1, 1.1, 1.2])
+        self.tubes["aorta"] = curve(aorta + self._near(0, 0, 0, spread=2), radius)
         self.tubes["cava"] = curve(self.cava, self.rng.normal(11, 1))
 
     def _stomach(self) -> None:
@@ -521,13 +546,17 @@ class _Builder:
         distance = curve(path, widths).distance(self.grid, 16)
         distance = smooth_max(distance, self.over_diaphragm + 5, 14)
         self.fields["stomach"] = self._rough(distance, 3.0, 45)
-        self.gas_level = float(self.rng.uniform(70, 112))
+
+    def _gallbladder(self) -> None:
+        neck, fundus = self._near(36, 84, 10), self._near(58, 122, -26)
+        path = [neck, 0.6 * neck + 0.4 * fundus, 0.25 * neck + 0.75 * fundus, fundus]
+        width = self.rng.uniform(9, 16) * np.array([0.4, 0.8, 1, 0.85])
+        distance = curve(path, width, step=4).distance(self.grid, 14)
+        self.fields["gallbladder"] = self._rough(distance, 1.0, 24)
 
     def _liver(self) -> None:
+        """What lies right of the medial border, under the diaphragm and within the wall."""
         z, x, y = self.grid.open()
-        self.fields["gallbladder"] = self._rough(
-            self._gallbladder().distance(self.grid, 14), 1.0, 24
-        )
         rows = np.array(_BORDER_X, float) + self._border_variation()
         border = RectBivariateSpline(_BORDER_Z, _BORDER_Y, rows, kx=2, ky=2)
         medial = border(np.clip(z.ravel(), -75, 110), np.clip(y.ravel(), -40, 170))
@@ -560,12 +589,6 @@ class _Builder:
         tip = rng.normal(0, 12) * np.clip((-10 - z) / 40, 0, 1)
         return left + tip + rng.normal(0, 4)
 
-    def _gallbladder(self) -> Tubes:
-        neck, fundus = self._near(36, 84, 10), self._near(58, 122, -26)
-        width = self.rng.uniform(9, 16)
-        path = [neck, 0.6 * neck + 0.4 * fundus, 0.25 * neck + 0.75 * fundus, fundus]
-        return curve(path, width * np.array([0.4, 0.8, 1, 0.85]), step=4)
-
     def _fissure(self) -> np.ndarray:
         """The cleft of the falciform ligament, open to the visceral surface."""
         z, x, y = self.grid.open()
@@ -586,37 +609,44 @@ class _Builder:
         hilum = ellipsoid(self.grid, centre + (52, 16, 0), (34, 32, 70))
         self.fields["spleen"] = self._rough(smooth_max(distance, -hilum, 12), 1.8, 36)
 
-    def _bowel(self) -> None:
-        rng = self.rng
-        ascending = [self._near(104, 52, -125), self._near(106, 60, -85), self._near(94, 66, -52)]
-        across = [
+    def _colon(self) -> None:
+        path = [
+            self._near(104, 52, -125),
+            self._near(106, 60, -85),
+            self._near(94, 66, -52),
             self._near(72, 108, -52),
             self._near(20, 138, -56, spread=8),
             self._near(-40, 140, -44, spread=8),
             self._near(-90, 116, 14, spread=6),
+            self._near(-106, 88, 46),
+            self._near(-120, 54, 14),
+            self._near(-120, 34, -60),
+            self._near(-118, 34, -130),
         ]
-        flexure = [self._near(-106, 88, 46), self._near(-120, 54, 14)]
-        descending = [self._near(-120, 34, -60), self._near(-118, 34, -130)]
-        path = np.array([*ascending, *across, *flexure, *descending])
-        widths = np.array([25, 24, 22, 19, 17, 18, 20, 20, 15, 13, 12]) * rng.uniform(0.85, 1.1)
-        pieces = curve(path, widths, step=8)
+        widths = np.array([25, 24, 22, 19, 17, 18, 20, 20, 15, 13, 12])
+        pieces = curve(path, widths * self.rng.uniform(0.85, 1.1), step=8)
         # Haustra: the colon is a chain of pouches.
-        pouches = 1 + 0.14 * np.sin(np.arange(len(pieces.start)) * 2.1)
-        colon = Tubes(
-            pieces.start, pieces.end, pieces.start_radius * pouches, pieces.end_radius * pouches
-        ).distance(self.grid, 14)
-        self.fields["colon"] = self._inside_abdomen(self._rough(colon, 1.5, 18))
+        pouches = 1 + 0.14 * np.sin(2.1 * np.arange(len(pieces.start)))
+        pieces = replace(
+            pieces,
+            start_radius=pieces.start_radius * pouches,
+            end_radius=pieces.end_radius * pouches,
+        )
+        colon = self._rough(pieces.distance(self.grid, 14), 1.5, 18)
+        self.fields["colon"] = self._inside_abdomen(colon)
+
+    def _small_bowel(self) -> None:
         for group, path in enumerate(self._loop_paths()):
-            loop = curve(path, rng.uniform(9.5, 13.5, len(path)), step=7)
-            small = self._rough(loop.distance(self.grid, 14), 1.5, 16)
-            self.fields[f"bowel {group}"] = self._inside_abdomen(small)
+            loop = curve(path, self.rng.uniform(9.5, 13.5, len(path)), step=7)
+            distance = self._rough(loop.distance(self.grid, 14), 1.5, 16)
+            self.fields[f"bowel {group}"] = self._inside_abdomen(distance)
 
     def _inside_abdomen(self, distance: np.ndarray) -> np.ndarray:
         distance = smooth_max(distance, self.fields["cavity"] + 3, 8)
         return smooth_max(distance, self.over_diaphragm + 5, 8)
 
     def _loop_paths(self) -> list[np.ndarray]:
-        """Loops of small bowel: a wandering tour of a jittered lattice, cut into four."""
+        """Loops of small bowel: a wandering tour of a jittered lattice, cut into groups."""
         rng, pitch = self.rng, 27
         lattice = np.mgrid[-98:76:pitch, 50:125:pitch, -135:16:pitch].reshape(3, -1).T
         x, y, z = lattice.T
@@ -627,72 +657,73 @@ class _Builder:
             away = np.linalg.norm(left - tour[-1], axis=1) + rng.exponential(pitch / 4, len(left))
             tour.append(left[away.argmin()])
         points = np.array(tour) + rng.normal(0, 6, (len(tour), 3))
-        return np.array_split(points, 4)
+        return np.array_split(points, BOWEL_GROUPS)
 
-    def _small_parts(self) -> None:
+    def _pancreas_and_duodenum(self) -> None:
         head, tail = self._near(34, 62, 0, spread=3), self._near(-74, 30, 38, spread=4)
-        pancreas = [head + (2, -4, -22), head, (12, 70, 14), (-22, 62, 22), tail]
-        self.fields["pancreas"] = self._rough(
-            curve(pancreas, [10, 13, 8, 9, 8]).distance(self.grid, 14), 2.2, 13
+        pancreas = curve(
+            [head + (2, -4, -22), head, (12, 70, 14), (-22, 62, 22), tail], [10, 13, 8, 9, 8]
         )
+        self.fields["pancreas"] = self._rough(pancreas.distance(self.grid, 14), 2.2, 13)
         duodenum = [head + (12, 18, 8), head + (20, 0, -8), head + (16, -10, -36), (0, 50, -42)]
         self.fields["duodenum"] = curve(duodenum, 11).distance(self.grid, 14)
-        psoas = [
-            curve([(s * 25, -4, 22), (s * 35, -3, -30), (s * 45, 6, -140)], [6, 17, 25])
-            for s in (1, -1)
-        ]
+
+    def _deep_muscles(self) -> None:
+        psoas, crura = [], []
+        for s in (1, -1):
+            psoas.append(
+                curve([(s * 25, -4, 22), (s * 35, -3, -30), (s * 45, 6, -140)], (6, 17, 25))
+            )
+            crura.append(curve([(s * 12, 22, 0), (s * 17, 34, 40), (s * 16, 46, 72)], 3.5))
         self.fields["psoas"] = joined(*psoas).distance(self.grid, 16)
-        crura = [curve([(s * 12, 22, 0), (s * 17, 34, 40), (s * 16, 46, 72)], 3.5) for s in (1, -1)]
         self.tubes["crura"] = joined(*crura)
-        self.heart = self._near(-28, 96, self.apex + 36)
-        heart = ellipsoid(self.grid, self.heart, (66, 56, 52), 2.2, rotation(about_z=25))
+
+    def _heart(self) -> None:
+        self.heart_centre = self._near(-28, 96, self.apex + 36)
+        heart = ellipsoid(self.grid, self.heart_centre, (66, 56, 52), 2.2, rotation(about_z=25))
         above = smooth_max(heart, 3 - self.over_diaphragm, 6)
         self.fields["heart"] = smooth_max(above, self.fields["cavity"] + 4, 10)
-        # What the lungs leave free: heart, pericardial fat and great vessels.
+        # The lungs leave free the heart, the fat around it and the great vessels.
         pericardium = smooth_min(heart - 5, self._mediastinum(), 34)
         self.fields["lungs"] = smooth_max(self.fields["lungs"], -pericardium, 5)
-        self.disc_period = self.rng.normal(33, 1.5) * self.size
 
     def _mediastinum(self) -> np.ndarray:
-        z, x, y = self.grid.open()
         back = ellipsoid(self.grid, (-6, 34, 150), (20, 30, 120))
         front = ellipsoid(self.grid, (0, self.front - 20, 150), (44, 22, 120))
         return np.minimum(back, front)
 
-    def _vessel_trees(self) -> None:
-        rng = self.rng
+    def _liver_vessels(self) -> None:
         hilum, confluence = self._near(26, 78, 26, spread=3), self._near(6, 60, 6, spread=3)
-        top = self.cava[-1] + (0, 0, -14)
-        liver = self._points_in("liver", -5, 130)
-        self.tubes["portal"] = tree(rng, hilum, liver[:75], 1.3, 7.5)
-        self.tubes["hepatic"] = tree(rng, top, liver[75:], 1.3, 7.5)
         trunk = [(8, 60, -120), (7, 58, -50), confluence, 0.5 * (confluence + hilum), hilum]
         splenic = [confluence, (-30, 50, 20), (-72, 30, 36)]
         self.tubes["portal trunk"] = joined(curve(trunk, [3.5, 5, 6.5, 7, 6.5]), curve(splenic, 4))
-        renal = [
-            curve([(50, 8, -2), (36, 22, 2), (25, 30, 5)], [4.5, 4, 4]),
-            curve([(-50, 8, 6), (-28, 32, 8), (-6, 47, 8), (18, 38, 7)], [4.5, 4, 3.5, 4]),
-        ]
-        self.tubes["renal veins"] = joined(*renal)
-        adrenals = [
+        mouth = self.cava[-1] + (0, 0, -14)
+        for name, root, count in (("portal", hilum, 75), ("hepatic", mouth, 55)):
+            self.tubes[name] = tree(self.rng, root, self._points_in("liver", -5, count), 1.3, 7.5)
+
+    def _abdominal_vessels(self) -> None:
+        right_renal = curve([(50, 8, -2), (36, 22, 2), (25, 30, 5)], [4.5, 4, 4])
+        left_renal = curve([(-50, 8, 6), (-28, 32, 8), (-6, 47, 8), (18, 38, 7)], [4.5, 4, 3.5, 4])
+        self.tubes["renal veins"] = joined(right_renal, left_renal)
+        self.tubes["adrenals"] = joined(
             curve([(38, 20, 50), (36, 26, 38), (42, 16, 28)], 2.2),
             curve([(-30, 28, 40), (-36, 30, 32), (-44, 18, 24)], 2.4),
-        ]
-        self.tubes["adrenals"] = joined(*adrenals)
+        )
         celiac = curve([(-5, 34, 26), (-4, 52, 28), (-10, 58, 28)], [4, 3.5, 3])
         mesenteric = curve([(-4, 34, 12), (-5, 48, 4), (-6, 52, -50), (0, 56, -120)], 3.2)
-        gut = np.column_stack(
-            [rng.uniform(-85, 60, 110), rng.uniform(55, 135, 110), rng.uniform(-125, 25, 110)]
-        )
-        branches = tree(rng, (2, 54, -30), gut, 1.3, 4)
+        gut = self.rng.uniform((-85, 55, -125), (60, 135, 25), (110, 3))
+        branches = tree(self.rng, (2, 54, -30), gut, 1.3, 4)
         self.tubes["mesenteric"] = joined(celiac, mesenteric, branches)
-        for side, name in ((1, "right"), (-1, "left")):
+
+    def _lung_vessels(self) -> None:
+        sides = []
+        for side in (1, -1):
             tips = self._points_in("lungs", -4, 110, side=side)
-            if len(tips):
-                root = (side * 45, 45, 190)
-                self.tubes[f"{name} lung"] = tree(rng, root, tips, 1.1, 8, step=12)
+            sides.append(tree(self.rng, (side * 45, 45, 190), tips, 1.1, 8, step=12))
+        self.tubes["lung vessels"] = joined(*sides)
 
     def _points_in(self, name: str, depth: float, count: int, side: int = 0) -> np.ndarray:
+        """Draw points (count, 3) in an organ, for 1 in its right and for -1 in its left half."""
         inside = self.fields[name] < depth
         if side:
             inside &= (side * self.grid.x > 0)[None, :, None]

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from liverutils.datasets._anatomy import (
+    BOWEL_GROUPS,
     RIB_DEPTH,
     RIB_RADIUS,
     Anatomy,
@@ -518,7 +519,7 @@ def _acquire(rng, hu: np.ndarray, scan: Scan, offset: float, pixel: float) -> np
     peak, blur = KERNELS[scan.kernel]
     shape = hu.shape[1:]
     frequency = np.hypot(fft.fftfreq(shape[0], pixel)[:, None], fft.rfftfreq(shape[1], pixel))
-    amplitude = np.sqrt(frequency * np.exp(-((frequency / peak) ** 2) / 2)).astype(np.float32)
+    amplitude = np.sqrt(frequency * np.exp(-((frequency / peak) ** 3) / 3)).astype(np.float32)
     transfer = np.exp(-2 * (np.pi * blur * frequency) ** 2).astype(np.float32)
     noise = fft.irfft2(
         fft.rfft2(rng.standard_normal(hu.shape, dtype=np.float32)) * amplitude, s=shape
@@ -657,7 +658,7 @@ class _Scene:
         self._organ("sternum", self._textured(marrow, 30, 10))
 
     def _paint_bowel(self) -> None:
-        for group in range(4):
+        for group in range(BOWEL_GROUPS):
             gut = self._gut(wall=2.5, content=50, gas=-0.5, mottle=10)
             self._organ(f"bowel {group}", gut, halo=1.8)
         self._organ("duodenum", self._gut(wall=2.5, content=35, gas=-0.5, mottle=8))
@@ -755,9 +756,8 @@ class _Scene:
             return
         part = self.grid.within(box)
         air = values["lung"] + 15 * self.noise[9][box]
-        for name in ("right lung", "left lung"):
-            vessel = self.anatomy.tubes[name].distance(part, 2.0)
-            air += np.clip(0.5 - vessel / self.edge, 0, 1) * (40 - air)
+        vessel = self.anatomy.tubes["lung vessels"].distance(part, 2.0)
+        air += np.clip(0.5 - vessel / self.edge, 0, 1) * (40 - air)
         # The diaphragm and the pleura line the lungs.
         self._cover(box, np.maximum(lungs - 1.6, self.outside_cavity[box]), values["muscle"])
         self._cover(box, lungs, air)
