@@ -1,0 +1,134 @@
+"""Notebooks as their readers meet them: run, clean, in the catalogue, with working solutions."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from liverutils.catalogue import choose, on_data, read_catalogue
+from liverutils.course import colab_badge, setup_cell
+from liverutils.errors import BadInput
+
+REPOSITORY = Path(__file__).parent.parent
+CATALOGUE = REPOSITORY / "notebooks" / "runs.yaml"
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("[0-9]*.ipynb"))
+SOLUTIONS = sorted((REPOSITORY / "notebooks" / "solutions").glob("*.ipynb"))
+SMOKE = read_catalogue(CATALOGUE, "smoke")
+
+
+def name_of(path: Path) -> str:
+    return path.stem
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS + SOLUTIONS, ids=name_of)
+def test_notebook_is_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        assert not cell.get("outputs") and not cell.get("execution_count")
+    assert not re.search(r"/(home|root|work|Users)/", path.read_text())
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_anatomy(path):
+    cells = nbformat.read(path, as_version=4).cells
+    assert cells[0].source.startswith("# ")
+    assert colab_badge(path.name) in cells[0].source
+    tags = [tag for cell in cells for tag in cell.metadata.get("tags", [])]
+    assert tags.count("parameters") == 1 and tags.count("setup") == 1
+    (setup,) = (cell for cell in cells if "setup" in cell.metadata.get("tags", []))
+    assert setup.source == setup_cell()
+    imports = [cell for cell in cells if re.search(r"^(from \w[\w.]* )?import ", cell.source, re.M)]
+    assert [cell for cell in imports if cell.cell_type == "code" and cell is not setup][1:] == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
+def test_parameters_are_plain_literals(path):
+    for name, parameter in papermill.inspect_notebook(str(path)).items():
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        json.loads(
+            parameter["default"].replace("True", "true").replace("False", "false").replace("'", '"')
+        )
+
+
+def test_every_notebook_is_in_the_catalogue_and_has_solutions():
+    assert {run.notebook.stem for run in SMOKE.values()} == {path.stem for path in NOTEBOOKS}
+    assert [path.name for path in SOLUTIONS] == [path.name for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
+def test_catalogue_sets_only_declared_parameters(profile):
+    for run in read_catalogue(CATALOGUE, profile).values():
+        assert run.parameters.keys() <= run.declared
+        assert run.minutes > 0
+
+
+def test_an_undeclared_parameter_is_an_error(tmp_path):
+    content = yaml.safe_load(CATALOGUE.read_text())
+    content["runs"]["UNet"]["parameters"] = {"learning_rate": 1}
+    for path in NOTEBOOKS:
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "runs.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(BadInput, match="declares no parameter learning_rate"):
+        read_catalogue(tmp_path / "runs.yaml", "cpu")
+
+
+def test_runs_are_chosen_by_set_or_name():
+    assert {run.set for run in choose(SMOKE, "core")} == {"core"}
+    assert [run.name for run in choose(SMOKE, "core", "UNet")] == ["UNet"]
+    with pytest.raises(BadInput, match="no run Unet"):
+        choose(SMOKE, "core", "Unet")
+    with pytest.raises(BadInput, match="no set"):
+        choose(SMOKE, "everything")
+
+
+def test_a_run_on_other_data_keeps_away_from_the_reference_logs():
+    run = on_data(SMOKE["UNet"], "lits", "somewhere")
+    assert run.parameters["run_name"] == "UNet_lits"
+    assert run.parameters["data_dir"] == "somewhere"
+    assert run.executed.name == "UNet_lits.ipynb"
+
+
+@pytest.mark.parametrize("run", SMOKE.values(), ids=lambda run: run.name)
+def test_notebook_runs_under_nbval(run, tmp_path):
+    prepared = tmp_path / run.notebook.name
+    papermill.execute_notebook(
+        str(run.notebook), str(prepared), run.parameters, prepare_only=True, progress_bar=False
+    )
+    nbval = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*nbval, "--nbval-cell-timeout", "300", str(prepared)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=name_of)
+def test_solutions_are_right(path, tmp_path):
+    executed = papermill.execute_notebook(str(path), str(tmp_path / path.name), progress_bar=False)
+    said = "".join(
+        output.get("text", "") for cell in executed.cells for output in cell.get("outputs", [])
+    )
+    assert said.count("Right!") >= 2
+    assert "Wrong" not in said and "Not answered" not in said
+
+
+def test_the_catalogue_runs_through_snakemake_and_again_does_nothing():
+    make = ["make", "run", "PROFILE=smoke", "RUNS=UNet", f"VENV={Path(sys.executable).parents[1]}"]
+    first = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr[-3000:]
+    again = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    logs = REPOSITORY / "build" / "smoke" / "logs"
+    assert (logs / "UNet_patients.csv").is_file()
+    assert (logs / "notebooks" / "UNet.ipynb").is_file()
