@@ -270,6 +270,7 @@ class Anatomy:
         heart: Centre of the heart (x, y, z) in mm.
         front: y of the front of the abdominal muscles in mm.
         back: y of the skin of the back in mm.
+        belly: y of the skin of the belly in mm.
         gas_level: y above which the stomach holds gas, in mm.
     """
 
@@ -282,6 +283,7 @@ class Anatomy:
     width: float
     front: float
     back: float
+    belly: float
     gas_level: float
     heart: np.ndarray
 
@@ -429,6 +431,7 @@ class _Builder:
             width=2 * max(np.abs(self._extent("body", 1))),
             front=self.front,
             back=self._extent("body", 2)[0],
+            belly=self._extent("body", 2)[1],
             gas_level=self.rng.uniform(70, 112),
             heart=self.heart_centre,
         )

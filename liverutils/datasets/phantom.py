@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from liverutils.datasets._anatomy import (
     BOWEL_GROUPS,
+    COARSE_MM,
     RIB_DEPTH,
     RIB_RADIUS,
     Anatomy,
@@ -66,6 +67,10 @@ PHASES = {
     "late portal venous": Phase((30, 42), (30, 42), kidney=-5, medulla=-25, aorta=-15),
     "late arterial": Phase((8, 25), (-14, -2), -32, 5, 10, -75, 150),
 }
+
+
+# Kinds of tumour and their shares.
+TUMOR_KINDS = {"hypodense": 0.66, "hyperdense": 0.12, "rim": 0.11, "necrotic": 0.11}
 
 
 @dataclass(frozen=True)
@@ -319,7 +324,8 @@ def _make_case(cohort: Cohort, number: int) -> Case:
     patient = _draw_patient(cohort, number)
     image, mask = _render(cohort, patient)
     grid = patient.grid
-    affine = np.diag([grid.x[1] - grid.x[0], grid.y[1] - grid.y[0], grid.z[1] - grid.z[0], 1.0])
+    pixel = patient.scan.field_mm / cohort.matrix
+    affine = np.diag([pixel, pixel, patient.scan.slice_mm, 1.0])
     affine[:3, 3] = grid.x[0], grid.y[0], grid.z[0]
     facts = asdict(patient.scan)
     facts |= {f"{organ}_hu": round(hu, 1) for organ, hu in facts.pop("hu").items()}
@@ -396,46 +402,41 @@ def sample_lesions(
     rng: np.random.Generator, cohort: Cohort, number: int, scan: Scan, anatomy: Anatomy
 ) -> list[Lesion]:
     """Draw tumours and cysts and focal fat, which only look like tumours."""
-    lesions = []
+    wanted = []
     if has_tumors(cohort, number):
         count = min(1 + rng.geometric(0.33), 12)
-        for diameter in sorted(sample_diameters(rng, count, cohort.tumor_median_mm))[::-1]:
-            kind = rng.choice(
-                ["hypodense", "hyperdense", "rim", "necrotic"], p=[0.66, 0.12, 0.11, 0.11]
-            )
-            lesions.append(_place_lesion(rng, str(kind), diameter, scan, anatomy, lesions))
+        kinds = rng.choice(list(TUMOR_KINDS), size=count, p=list(TUMOR_KINDS.values()))
+        # The largest are placed first, while there is room.
+        diameters = np.sort(sample_diameters(rng, count, cohort.tumor_median_mm))[::-1]
+        wanted += zip(kinds, diameters, strict=True)
     if rng.random() < 0.45:
-        for diameter in np.clip(rng.lognormal(np.log(10), 0.5, rng.integers(1, 5)), 4, 45):
-            lesions.append(_place_lesion(rng, "cyst", diameter, scan, anatomy, lesions))
+        diameters = np.clip(rng.lognormal(np.log(10), 0.5, rng.integers(1, 5)), 4, 45)
+        wanted += [("cyst", diameter) for diameter in diameters]
     if rng.random() < 0.35:
-        for diameter in rng.uniform(12, 30, rng.integers(1, 3)):
-            lesions.append(_place_lesion(rng, "focal fat", diameter, scan, anatomy, lesions))
-    return [lesion for lesion in lesions if lesion is not None]
+        wanted += [("focal fat", diameter) for diameter in rng.uniform(12, 30, rng.integers(1, 3))]
+    lesions: list[Lesion] = []
+    for kind, diameter in wanted:
+        centre = _find_room(rng, anatomy, kind, diameter, lesions)
+        if centre is not None:
+            lesions.append(_shape_lesion(rng, str(kind), centre, diameter, scan.hu))
+    return lesions
 
 
-def _place_lesion(
-    rng: np.random.Generator,
-    kind: str,
-    diameter: float,
-    scan: Scan,
-    anatomy: Anatomy,
-    others: list[Lesion],
-) -> Lesion | None:
-    """Place a lesion inside the liver and apart from the others; None where there is no room."""
+def _find_room(
+    rng: np.random.Generator, anatomy: Anatomy, kind: str, diameter: float, others: list[Lesion]
+) -> np.ndarray | None:
+    """Draw a centre (3,) in the liver, apart from the others; None where there is no room."""
     depth = -anatomy.fields["liver"]
-    near_surface = 0.2 * diameter if kind == "focal fat" else 0.45 * diameter
-    room = np.argwhere(depth > min(near_surface, depth.max() - 2))
+    least = (0.2 if kind == "focal fat" else 0.45) * diameter
+    room = np.argwhere(depth > min(least, depth.max() - 2))
     first = np.array([axis[0] for axis in anatomy.grid.axes])
-    step = anatomy.grid.z[1] - anatomy.grid.z[0]
     for _ in range(30):
         place = room[rng.integers(len(room))] + rng.uniform(-0.5, 0.5, 3)
-        centre = (first + place * step)[[1, 2, 0]]
-        if all(
-            np.linalg.norm(centre - o.centre) > 0.55 * (diameter + o.diameter)
-            for o in others
-            if o is not None
-        ):
-            return _shape_lesion(rng, kind, centre, diameter, scan.hu)
+        centre = (first + place * COARSE_MM)[[1, 2, 0]]
+        gaps = [np.linalg.norm(centre - other.centre) for other in others]
+        apart = [0.55 * (diameter + other.diameter) for other in others]
+        if all(gap > least for gap, least in zip(gaps, apart, strict=True)):
+            return centre
     return None
 
 
@@ -475,13 +476,11 @@ def _scan_grid(rng, cohort: Cohort, scan: Scan, anatomy: Anatomy) -> Grid:
     bottom = max(bottom, float(anatomy.grid.z[0]) + scan.slice_mm / 2)
     pixel = scan.field_mm / cohort.matrix
     across = (np.arange(cohort.matrix) - (cohort.matrix - 1) / 2) * pixel
-    centre_y = float(
-        np.mean(anatomy.grid.y[(anatomy.fields["body"] < 0).any(axis=(0, 1))][[0, -1]])
-    )
+    middle_y = (anatomy.back + anatomy.belly) / 2
     return Grid(
         np.arange(bottom, top, scan.slice_mm, dtype=np.float32),
         (across + rng.normal(0, 3)).astype(np.float32),
-        (across + centre_y - rng.uniform(0, 8)).astype(np.float32),
+        (across + middle_y - rng.uniform(0, 8)).astype(np.float32),
     )
 
 
@@ -533,6 +532,11 @@ def _acquire(rng, hu: np.ndarray, scan: Scan, offset: float, pixel: float) -> np
     return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)
 
 
+def _coverage(distance: np.ndarray, edge: float) -> np.ndarray:
+    """1 inside a shape, 0 outside, with a border `edge` mm wide."""
+    return np.clip(0.5 - distance / edge, 0, 1)
+
+
 def _ridge(offset: np.ndarray, width: float) -> np.ndarray:
     """1 at offset 0, falling to 0 over `width` on both sides."""
     return np.maximum(1 - np.abs(offset) / width, 0)
@@ -557,9 +561,9 @@ class _Scene:
         self._paint_chest()
         self._paint_spine()
 
-    def _cover(self, box: Box, distance: np.ndarray, hu, edge: float | None = None) -> np.ndarray:
+    def _cover(self, box: Box, distance: np.ndarray, hu) -> np.ndarray:
         """Paint `hu` where `distance` is negative, with a soft border; return the coverage."""
-        coverage = np.clip(0.5 - distance / (edge or self.edge), 0, 1)
+        coverage = _coverage(distance, self.edge)
         region = self.hu[box]
         region += coverage * (hu - region)
         if self.liver is not None:
@@ -630,7 +634,7 @@ class _Scene:
         fatty += 0.6 * _ridge(x, 2.5) * (y > 60) * (z < 70)
         fatty += behind * (self._septa(at, 9, 0.15) + self._septa(at, 24, 0.12))
         flesh = muscle + 4 * self.noise[5][at] + np.minimum(fatty, 1) * (fat + 15 - muscle)
-        coverage = np.clip(0.5 - outer / self.edge, 0, 1)
+        coverage = _coverage(outer, self.edge)
         self.hu[at] += coverage * (flesh - self.hu[at])
         self._organ("erector", self._fibrous(muscle), halo=1.2)
 
@@ -653,7 +657,7 @@ class _Scene:
         bone = marrow + np.clip(distance + 2.2, 0, 1) * (cortex - marrow)
         cartilage = 100 + 50 * np.maximum(self.noise[9][at], 0)
         bone += np.clip((along - 0.72) * 40, 0, 1) * (cartilage - bone)
-        coverage = np.clip(0.5 - distance / self.edge, 0, 1)
+        coverage = _coverage(distance, self.edge)
         self.hu[at] += coverage * (bone - self.hu[at])
         self._organ("sternum", self._textured(marrow, 30, 10))
 
@@ -674,7 +678,7 @@ class _Scene:
             airy = self.noise[24][box] + 0.35 * self.noise[9][box] + (y - 100) / 90 + gas - 1.3
             air = np.clip(airy * 8, 0, 1)
             inside = inside + air * (-950 - inside)
-            lumen = np.clip((-distance - wall) / self.edge + 0.5, 0, 1)
+            lumen = _coverage(distance + wall, self.edge)
             return 95 + lumen * (inside - 95)
 
         return hu
@@ -699,10 +703,10 @@ class _Scene:
         """A wall with folds around fluid, and gas above the fluid's level."""
         _, _, y = self.grid.within(box).open()
         fluid = 25 + 4 * self.noise[5][box] + 5 * self.noise[24][box]
-        air = np.clip((y - self.anatomy.gas_level) / self.edge + 0.5, 0, 1)
+        air = _coverage(self.anatomy.gas_level - y, self.edge)
         inside = fluid + air * (-980 - fluid)
         wall = 4 + 0.8 * self.noise[9][box]
-        lumen = np.clip((-distance - wall) / self.edge + 0.5, 0, 1)
+        lumen = _coverage(distance + wall, self.edge)
         return 88 + lumen * (inside - 88)
 
     def _paint_liver(self, lesions: list[Lesion]) -> None:
@@ -712,7 +716,7 @@ class _Scene:
         parenchyma = values["liver"] + 2.5 * self.noise[5][box] + 2 * self.noise[24][box]
         for name in ("hepatic", "portal"):
             vessel = self.anatomy.tubes[name].distance(part, 2.0)
-            coverage = np.clip(0.5 - vessel / self.edge, 0, 1)
+            coverage = _coverage(vessel, self.edge)
             parenchyma += coverage * (values[name] - parenchyma)
         tumor = np.zeros(part.shape, np.float32)
         for lesion in lesions:
@@ -726,7 +730,7 @@ class _Scene:
         self._tubes("portal trunk", values["portal"])
 
     def _gallbladder(self, box: Box, distance: np.ndarray) -> np.ndarray:
-        lumen = np.clip((-distance - 1.5) / self.edge + 0.5, 0, 1)
+        lumen = _coverage(distance + 1.5, self.edge)
         return 70 + lumen * (self.values["bile"] - 70)
 
     def _paint_lesion(
@@ -740,8 +744,8 @@ class _Scene:
         if lesion.is_tumor:
             hu += 5 * self.noise[9][liver_box][box]
             mask = tumor[box]
-            np.maximum(mask, np.clip(0.5 - distance / self.edge, 0, 1), out=mask)
-        coverage = np.clip(0.5 - distance / max(self.edge, lesion.softness), 0, 1)
+            np.maximum(mask, _coverage(distance, self.edge), out=mask)
+        coverage = _coverage(distance, max(self.edge, lesion.softness))
         region = parenchyma[box]
         region += coverage * (hu - region)
 
@@ -757,7 +761,7 @@ class _Scene:
         part = self.grid.within(box)
         air = values["lung"] + 15 * self.noise[9][box]
         vessel = self.anatomy.tubes["lung vessels"].distance(part, 2.0)
-        air += np.clip(0.5 - vessel / self.edge, 0, 1) * (40 - air)
+        air += _coverage(vessel, self.edge) * (40 - air)
         # The diaphragm and the pleura line the lungs.
         self._cover(box, np.maximum(lungs - 1.6, self.outside_cavity[box]), values["muscle"])
         self._cover(box, lungs, air)
