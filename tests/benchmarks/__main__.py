@@ -1,0 +1,15 @@
+"""Run benchmarks: `python -m tests.benchmarks [NAME …]`, all of them by default."""
+
+import importlib
+import sys
+from pathlib import Path
+
+NAMES = sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py"))
+BENCHMARKS = [name for name in NAMES if name != "common"]
+
+if __name__ == "__main__":
+    names = sys.argv[1:] or BENCHMARKS
+    if unknown := set(names) - set(BENCHMARKS):
+        sys.exit(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}.")
+    for name in names:
+        importlib.import_module(f"tests.benchmarks.{name}").main()
