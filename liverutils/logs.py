@@ -148,7 +148,7 @@ def _read_table(path: Path, table: str) -> pd.DataFrame:
         ) from error
     if headerless:
         return rows.rename(columns=dict(enumerate(HYPERPARAMS)))
-    return rows.rename(columns=str.strip)
+    return rows
 
 
 def _starts_with_numbers(path: Path) -> bool:

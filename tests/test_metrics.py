@@ -377,6 +377,13 @@ def test_weights_are_slices_of_a_patient():
     assert (interval.low, interval.high) == (0, 1)
 
 
+def test_patients_are_drawn_together_with_their_weights():
+    interval = bootstrap_interval([1.0] * 50 + [0.0] * 50, weights=[9] * 50 + [1] * 50)
+    # The standard error of a ratio: the root of the sum of (weight × residual)² over the weights'.
+    half = 1.96 * np.sqrt(100 * 0.9**2) / 500
+    assert interval == pytest.approx((0.9, 0.9 - half, 0.9 + half), abs=0.3 * half)
+
+
 def test_one_patient_has_no_interval():
     interval = bootstrap_interval([0.5])
     assert interval.mean == 0.5
@@ -487,7 +494,9 @@ def test_counts_give_the_scores_of_whole_patients():
         score_volume(predicted[patient == p] == 0, true[patient == p] == 0, None)
         for p in np.unique(patient)
     ]
-    assert scores["dice_avg_class_0"] == pytest.approx(np.mean([s["dice"] for s in background]))
+    for name in ("dice", "precision", "recall"):
+        mean = np.mean([row[name] for row in background])
+        assert scores[f"{name}_avg_class_0"] == pytest.approx(mean)
     right = [(predicted == true)[patient == p].mean() for p in np.unique(patient)]
     assert scores["pixel_accuracy"] == pytest.approx(np.mean(right))
     assert len(scores) == 13
