@@ -13,7 +13,8 @@ import numpy as np
 
 from liverutils.datasets.phantom import COHORTS, make_cohort
 from liverutils.datasets.sources import CaseFiles, find_cases
-from liverutils.datasets.volumes import Case
+from liverutils.datasets.store import SliceStore, build_store
+from liverutils.datasets.volumes import Case, View
 from liverutils.errors import BadInput
 from liverutils.files import written_aside
 
@@ -94,6 +95,25 @@ def load_patient(cases: list[CaseFiles], patient: str = "") -> Case:
             fault="no_labels",
         )
     return case
+
+
+def open_course_store(
+    dataset: str, data_dir: str | Path, view: View, image_size: int
+) -> SliceStore:
+    """Open the slice store of a notebook's `dataset`, built in `data/` on the first call.
+
+    Args:
+        dataset: As for `find_course_cases`.
+        data_dir: As for `find_course_cases`.
+        view: The axis to cut along.
+        image_size: Side of the square pictures in pixels.
+
+    Raises:
+        BadInput: As `sources.find_cases` and `store.build_store`.
+    """
+    folder = resolve(f"data/{dataset}/{view}-{image_size}")
+    cases = find_course_cases(dataset, data_dir)
+    return build_store(cases, folder, view=view, size=image_size)
 
 
 # --- Exercises --------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas as pd
 
@@ -46,8 +45,3 @@ def report(name: str, rows: list[dict]) -> None:
     with written_aside(folder / f"{name}.csv") as aside:
         table.round(4).to_csv(aside, index=False)
     write_json(folder / f"{name}_machine.json", machine_facts())
-
-
-def phantom_store_folder(size: int) -> Path:
-    """Where the default cohort's store lies."""
-    return repository_root() / "data" / "phantom" / f"axial-{size}"

@@ -2,14 +2,13 @@
 
 import torch
 
-from liverutils.course import find_course_cases
+from liverutils.course import open_course_store
 from liverutils.datasets.loaders import Augment, slice_loaders
 from liverutils.datasets.splits import Split
-from liverutils.datasets.store import build_store
 from liverutils.learners import segmentation_learner
 from liverutils.models import build_model
 from liverutils.settings import choose_device, use_fastest_settings
-from tests.benchmarks.common import alternate, phantom_store_folder, report
+from tests.benchmarks.common import alternate, report
 
 NETWORKS = {"UNet": {"width": 16}, "DeepLabV3Plus_ResNet34": {}}
 BATCH = 16
@@ -30,7 +29,7 @@ def main() -> None:
 
 def measure(name: str, size: int, augment: Augment | None) -> dict:
     """Time `learn.fit`'s training epoch and as many bare steps on a resident batch."""
-    store = build_store(find_course_cases("phantom", "data"), phantom_store_folder(size), size=size)
+    store = open_course_store("phantom", "data", "axial", size)
     # Few patients, so that an epoch is short; validation is not part of what is timed.
     first, second, third = store.patients[:3]
     split = Split((first, second), (third,), (third,))
