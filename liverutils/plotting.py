@@ -155,6 +155,7 @@ def _write_letters(ax: Axes, letters: str) -> None:
             xytext=inwards,
             textcoords="offset points",
             color="white",
+            path_effects=[withStroke(linewidth=2, foreground="black")],
             fontsize=10,
             ha="center",
             va="center",
