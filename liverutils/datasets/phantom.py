@@ -370,7 +370,7 @@ def _sample_hu(rng: np.random.Generator, phase: Phase, steatosis: bool) -> dict[
         "portal": liver + rng.uniform(*phase.portal),
         "hepatic": liver + rng.uniform(*phase.hepatic),
         "spleen": phase.spleen + rng.normal(118, 13),
-        "kidney": phase.kidney + rng.normal(172, 21),
+        "kidney": phase.kidney + rng.normal(184, 21),
         "aorta": aorta,
         "cava": phase.aorta * 0.1 + rng.normal(120, 12),
         "muscle": rng.normal(60, 6),
@@ -443,7 +443,7 @@ def _find_room(
 def _shape_lesion(rng, kind: str, centre, diameter: float, hu: dict[str, float]) -> Lesion:
     liver = hu["liver"]
     # A fatty liver is darker, and so nearer to its tumours.
-    contrast = rng.uniform(12, 58) * np.clip(liver / 105, 0.55, 1.1)
+    contrast = rng.triangular(10, 42, 60) * np.clip(liver / 105, 0.6, 1)
     middle, rim = {
         "hypodense": (liver - contrast, liver - contrast),
         "hyperdense": (liver + 0.8 * contrast, liver + 0.8 * contrast),
