@@ -3,11 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from liverutils.errors import BadInput
 
 VIEWS = ("axial", "coronal", "sagittal")
+LAYOUTS = ("phantom", "ircadb", "lits", "msd", "lits-png", "chaos", "folder")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +29,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("liverutils", description="Tools of the liver CT course.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    phantom = commands.add_parser("phantom", help="make a synthetic CT cohort as NIfTI files")
+    phantom = commands.add_parser("phantom", help="make a synthetic CT cohort")
     phantom.add_argument("--cohort", default="phantom", help="which one (default: phantom)")
+    phantom.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="phantom",
+        help="the data set whose files it resembles (default: phantom, NIfTI with a table)",
+    )
     phantom.add_argument("--out", type=Path, required=True, help="folder to write")
     phantom.add_argument("--patients", type=_positive, help="only the first so many patients")
     _add_workers(phantom)
@@ -80,9 +88,11 @@ def _share(text: str) -> float:
 
 
 def _phantom(options: argparse.Namespace) -> None:
+    from liverutils.datasets.layouts import write_cohort
     from liverutils.datasets.phantom import make_cohort
 
-    make_cohort(options.cohort, options.out, workers=options.workers, patients=options.patients)
+    make = make_cohort if options.layout == "phantom" else partial(write_cohort, options.layout)
+    make(options.cohort, options.out, workers=options.workers, patients=options.patients)
     print(f"The cohort lies in {options.out}.")
 
 

@@ -16,87 +16,61 @@ from scipy import ndimage
 
 from liverutils.datasets.archives import list_files
 from liverutils.datasets.dicom import write_dicom_mask, write_dicom_series
+from liverutils.datasets.layouts import (
+    as_grey,
+    save_png,
+    write_chaos,
+    write_ircadb,
+    write_lits,
+    write_lits_png,
+    write_msd,
+)
 from liverutils.datasets.phantom import COHORTS
 from liverutils.datasets.sources import SOURCES, find_cases, fingerprint, lits_patient
-from liverutils.datasets.volumes import LIVER, TUMOR, take_plane, write_nifti
+from liverutils.datasets.volumes import TUMOR, write_nifti
 from liverutils.errors import BadInput
 
 
-def write_lits(folder, case):
-    for number in (0, 28, 131):
-        write_nifti(folder / f"volume-{number}.nii", case.image, case.affine)
-        write_nifti(folder / f"segmentation-{number}.nii", case.mask, case.affine)
+def write_each(write, numbers, **options):
+    """Return a function that writes one case under several numbers."""
+
+    def write_all(folder, case):
+        for number in numbers:
+            write(folder, case, number, **options)
+
+    return write_all
+
+
+def write_phantom(folder, case, number):
+    write_nifti(folder / f"volume-{number:03d}.nii.gz", case.image, case.affine)
+    write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.mask, case.affine)
+
+
+def write_three_of_lits(folder, case):
+    write_each(write_lits, (0, 28, 131))(folder, case)
     write_nifti(folder / "test-volume-3.nii", case.image, case.affine)
 
 
-def write_phantom(folder, case):
-    for number in (0, 1):
-        write_nifti(folder / f"volume-{number:03d}.nii.gz", case.image, case.affine)
-        write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.mask, case.affine)
-
-
-def write_msd(folder, case):
+def write_two_of_msd(folder, case):
+    write_each(write_msd, (2, 47))(folder, case)
     folder = folder / "Task03_Liver"
-    for number in (2, 47):
-        write_nifti(folder / "imagesTr" / f"liver_{number}.nii.gz", case.image, case.affine)
-        write_nifti(folder / "labelsTr" / f"liver_{number}.nii.gz", case.mask, case.affine)
     write_nifti(folder / "imagesTs" / "liver_132.nii.gz", case.image, case.affine)
     (folder / "imagesTr" / "._liver_2.nii.gz").write_bytes(b"left behind by an operating system")
 
 
-def write_ircadb(folder, case, numbers=(1, 17), liver_holds_tumors=True):
+def write_unpacked_ircadb(folder, case, numbers=(1, 17)):
+    write_each(write_ircadb, numbers)(folder, case)
     for number in numbers:
         patient = folder / f"3Dircadb1.{number}"
-        masks = patient / "MASKS_DICOM"
-        half = np.arange(case.mask.shape[0])[:, None, None] < 21
-        write_dicom_series(patient / "PATIENT_DICOM", case)
-        liver = case.mask > 0 if liver_holds_tumors else case.mask == LIVER
-        write_dicom_mask(masks / "liver", case, liver, "liver")
-        write_dicom_mask(masks / "livertumor01", case, (case.mask == TUMOR) & half, "tumor1")
-        write_dicom_mask(masks / "livertumor02", case, (case.mask == TUMOR) & ~half, "tumor2")
-        write_dicom_mask(masks / "livercyst", case, case.image > 300, "cyst")
-        write_dicom_mask(masks / "portalvein", case, case.image > 200, "portalvein")
+        for archive in patient.iterdir():
+            shutil.unpack_archive(archive, patient)
+            archive.unlink()
+        cyst = patient / "MASKS_DICOM" / "livercyst"
+        write_dicom_mask(cyst, case, case.image > 200, "livercyst")
 
 
-def zip_ircadb(folder):
-    """Pack each patient's folders into zips of their own, as the publisher does."""
-    for patient in folder.iterdir():
-        for part in ("PATIENT_DICOM", "MASKS_DICOM"):
-            shutil.make_archive(patient / part, "zip", patient, part)
-            shutil.rmtree(patient / part)
-
-
-def save_png(path, pixels, rgb=False):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    (picture.convert("RGB") if rgb else picture).save(path)
-
-
-def write_lits_png(folder, case, volumes="volumes", masks="segmentations", rgb=False):
-    grey = ((case.image + 1024) / 12).clip(0, 255).astype(np.uint8)
-    for number in (29, 100):
-        for index in range(case.image.shape[2]):
-            name = f"{number}_{index}"
-            save_png(folder / volumes / f"volume-{name}.png", grey[..., index].T, rgb)
-            for kind, label in (("livermask", LIVER), ("lesionmask", TUMOR)):
-                mask = (case.mask[..., index] >= label).T.astype(np.uint8)
-                path = folder / masks / f"segmentation-{number}_{kind}_{index}.png"
-                save_png(path, mask * (255 if rgb else 1), rgb)
-    return grey
-
-
-def write_chaos(folder, case):
-    """Slices are named from the head down, and so are the masks."""
-    for number in (1, 22):
-        place = folder / "Train_Sets" / "CT" / str(number)
-        write_dicom_series(place / "DICOM_anon", case)
-        depth = case.image.shape[2]
-        for index in range(depth):
-            from_head = depth - 1 - index
-            slice_path = place / "DICOM_anon" / f"image_{index}"
-            slice_path.rename(place / "DICOM_anon" / f"i{from_head:04d},0000b.dcm")
-            liver = take_plane(case.mask, "axial", index) > 0
-            save_png(place / "Ground" / f"liver_GT_{from_head:03d}.png", liver * np.uint8(255))
+def write_two_of_chaos(folder, case):
+    write_each(write_chaos, (1, 22))(folder, case)
     write_dicom_series(folder / "Train_Sets" / "MR" / "1" / "T2SPIR" / "DICOM_anon", case)
 
 
@@ -113,18 +87,21 @@ def write_own(folder, case):
 
 
 LAYOUTS = {
-    "phantom": (write_phantom, {"phantom-000": "000", "phantom-001": "001"}),
+    "phantom": (
+        write_each(write_phantom, (0, 1)),
+        {"phantom-000": "000", "phantom-001": "001"},
+    ),
     "phantom-shifted": (
-        write_phantom,
+        write_each(write_phantom, (0, 1)),
         {"phantom-shifted-000": "000", "phantom-shifted-001": "001"},
     ),
     "lits": (
-        write_lits,
+        write_three_of_lits,
         {"lits-000": "volume-0", "ircadb-01": "volume-28", "lits-131": "volume-131"},
     ),
-    "msd": (write_msd, {"lits-002": "liver_2", "ircadb-20": "liver_47"}),
-    "ircadb": (write_ircadb, {"ircadb-01": "3Dircadb1.1", "ircadb-17": "3Dircadb1.17"}),
-    "chaos": (write_chaos, {"chaos-01": "CT-1", "chaos-22": "CT-22"}),
+    "msd": (write_two_of_msd, {"lits-002": "liver_2", "ircadb-20": "liver_47"}),
+    "ircadb": (write_unpacked_ircadb, {"ircadb-01": "3Dircadb1.1", "ircadb-17": "3Dircadb1.17"}),
+    "chaos": (write_two_of_chaos, {"chaos-01": "CT-1", "chaos-22": "CT-22"}),
     "folder": (
         write_own,
         {"7": "7", "anna": "anna", "bert": "bert", "dora_2": "dora_2", "carl": "carl"},
@@ -169,19 +146,24 @@ def test_every_source_is_tested_and_told():
 
 @pytest.mark.parametrize("liver_holds_tumors", [True, False])
 def test_ircadb_tumours_are_united_and_count_as_liver(tmp_path, tiny_case, liver_holds_tumors):
-    write_ircadb(tmp_path, tiny_case, [4], liver_holds_tumors)
+    tiny_case.mask[19, 13, 8] = TUMOR
+    write_ircadb(tmp_path, tiny_case, 4, liver_holds_tumors)
     case = find_cases("ircadb", tmp_path)[0].load()
     assert np.array_equal(case.mask, tiny_case.mask)
-    assert case.provenance["structures"] == [
-        "liver", "livercyst", "livertumor01", "livertumor02", "portalvein",
-    ]  # fmt: skip
+    assert case.provenance["structures"] == ["bone", "liver", "livertumor01", "livertumor02"]
+
+
+def test_ircadb_cysts_are_no_tumours(tmp_path, tiny_case):
+    write_unpacked_ircadb(tmp_path, tiny_case, [4])
+    case = find_cases("ircadb", tmp_path)[0].load()
+    assert "livercyst" in case.provenance["structures"]
+    assert np.array_equal(case.mask, tiny_case.mask)
 
 
 def test_ircadb_as_it_is_downloaded(tmp_path, tiny_case):
     """Zips in a folder per patient, all in one zip; and one patient's folder by itself."""
     folder = tmp_path / "3Dircadb1"
-    write_ircadb(folder, tiny_case)
-    zip_ircadb(folder)
+    write_each(write_ircadb, (1, 17))(folder, tiny_case)
     download = pack(folder, "zip")
     patient = shutil.make_archive(tmp_path / "each" / "3Dircadb1.1", "zip", folder, "3Dircadb1.1")
     for raw, patients in (
@@ -197,16 +179,29 @@ def test_ircadb_as_it_is_downloaded(tmp_path, tiny_case):
             assert np.array_equal(case.load().mask, tiny_case.mask)
 
 
+def as_original_rgb(folder):
+    """Three equal channels, and masks of 0 and 255."""
+    for path in list_files(folder / "volumes") + list_files(folder / "segmentations"):
+        picture = np.array(Image.open(path))
+        is_mask = path.parent.name == "segmentations"
+        save_png(path, np.dstack([picture * (255 if is_mask else 1)] * 3))
+
+
+def as_one_folder(folder):
+    for path in list_files(folder / "volumes") + list_files(folder / "segmentations"):
+        (folder / "dataset_6").mkdir(exist_ok=True)
+        path.rename(folder / "dataset_6" / path.name)
+
+
 @pytest.mark.parametrize("how", ["folder", "zip", "tar"])
-@pytest.mark.parametrize(
-    "layout", [{}, {"rgb": True}, {"volumes": "dataset_6", "masks": "dataset_6"}]
-)
-def test_lits_png(tmp_path, tiny_case, how, layout):
-    grey = write_lits_png(tmp_path / "lits-png", tiny_case, **layout)
+@pytest.mark.parametrize("change", [lambda folder: None, as_original_rgb, as_one_folder])
+def test_lits_png(tmp_path, tiny_case, how, change):
+    write_each(write_lits_png, (29, 100))(tmp_path / "lits-png", tiny_case)
+    change(tmp_path / "lits-png")
     cases = find_cases("lits-png", pack(tmp_path / "lits-png", how))
     assert [case.patient for case in cases] == ["ircadb-02", "lits-100"]
     case = cases[1].load()
-    assert np.array_equal(case.image, grey)
+    assert np.array_equal(case.image, as_grey(tiny_case.image))
     assert np.array_equal(case.mask, tiny_case.mask)
     assert (case.intensity, case.spacing_known) == ("grey", False)
 
@@ -224,7 +219,7 @@ def test_lits_in_zips_in_a_folder(tmp_path, tiny_case, write_case):
 
 
 def test_tar_whose_names_begin_with_a_dot(tmp_path, tiny_case):
-    write_lits(tmp_path / "raw", tiny_case)
+    write_three_of_lits(tmp_path / "raw", tiny_case)
     with tarfile.open(tmp_path / "raw.tar", "w") as archive:
         archive.add(tmp_path / "raw", ".")
         assert "./volume-0.nii" in archive.getnames()
@@ -274,7 +269,7 @@ def test_cohort_of_mixed_orientations_is_turned_to_one(tmp_path, tiny_case):
 
 
 def test_fingerprint_is_that_of_the_data(tmp_path, tiny_case):
-    write_lits(tmp_path / "here", tiny_case)
+    write_three_of_lits(tmp_path / "here", tiny_case)
     shutil.copytree(tmp_path / "here", tmp_path / "there" / "elsewhere")
     here = find_cases("lits", tmp_path / "here")
     there = find_cases("lits", tmp_path / "there" / "elsewhere")
@@ -285,7 +280,7 @@ def test_fingerprint_is_that_of_the_data(tmp_path, tiny_case):
 
 
 def test_fingerprint_of_archives_and_folders_of_slices(tmp_path, tiny_case):
-    write_ircadb(tmp_path / "raw", tiny_case)
+    write_unpacked_ircadb(tmp_path / "raw", tiny_case)
     folder = fingerprint(find_cases("ircadb", tmp_path / "raw"))
     archive = fingerprint(find_cases("ircadb", pack(tmp_path / "raw", "zip")))
     assert len(folder) == len(archive) == 64
@@ -317,8 +312,8 @@ def test_unknown_source_is_named(tmp_path):
 
 
 def test_same_number_twice_is_named(tmp_path, tiny_case):
-    write_lits(tmp_path / "a", tiny_case)
-    write_lits(tmp_path / "b", tiny_case)
+    write_three_of_lits(tmp_path / "a", tiny_case)
+    write_three_of_lits(tmp_path / "b", tiny_case)
     assert fault_of(find_cases, "lits", tmp_path) == "duplicate_cases"
 
 
@@ -357,7 +352,7 @@ def test_hostile_archive_is_refused(tmp_path, what):
 
 @pytest.mark.parametrize("how", ["zip", "tar", "gztar"])
 def test_archive_cut_short_is_named(tmp_path, tiny_case, how):
-    write_lits(tmp_path / "raw", tiny_case)
+    write_three_of_lits(tmp_path / "raw", tiny_case)
     path = pack(tmp_path / "raw", how)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -369,7 +364,7 @@ def test_archive_cut_short_is_named(tmp_path, tiny_case, how):
 
 
 def test_damaged_zip_member_is_named(tmp_path, tiny_case):
-    write_ircadb(tmp_path / "raw", tiny_case, [1])
+    write_unpacked_ircadb(tmp_path / "raw", tiny_case, [1])
     path = pack(tmp_path / "raw", "zip")
     with zipfile.ZipFile(path) as archive:
         offset = archive.getinfo("raw/3Dircadb1.1/PATIENT_DICOM/image_4").header_offset
@@ -380,7 +375,7 @@ def test_damaged_zip_member_is_named(tmp_path, tiny_case):
 
 
 def test_encrypted_zip_is_named(tmp_path, tiny_case):
-    write_ircadb(tmp_path / "raw", tiny_case, [1])
+    write_unpacked_ircadb(tmp_path / "raw", tiny_case, [1])
     path = pack(tmp_path / "raw", "zip")
     content = bytearray(path.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -389,7 +384,7 @@ def test_encrypted_zip_is_named(tmp_path, tiny_case):
 
 
 def test_png_faults_are_named(tmp_path, tiny_case):
-    write_lits_png(tmp_path, tiny_case)
+    write_lits_png(tmp_path, tiny_case, 29)
     load = find_cases("lits-png", tmp_path)[0].load
     slice_path = tmp_path / "volumes" / "volume-29_7.png"
     content = slice_path.read_bytes()
@@ -405,19 +400,19 @@ def test_png_faults_are_named(tmp_path, tiny_case):
 
 
 def test_chaos_with_fewer_masks_than_slices_is_named(tmp_path, tiny_case):
-    write_chaos(tmp_path, tiny_case)
+    write_chaos(tmp_path, tiny_case, 1)
     (tmp_path / "Train_Sets/CT/1/Ground/liver_GT_004.png").unlink()
     assert fault_of(find_cases("chaos", tmp_path)[0].load) == "different_grids"
 
 
 def test_chaos_without_masks_has_none(tmp_path, tiny_case):
-    write_chaos(tmp_path, tiny_case)
+    write_chaos(tmp_path, tiny_case, 1)
     shutil.rmtree(tmp_path / "Train_Sets/CT/1/Ground")
     assert find_cases("chaos", tmp_path)[0].load().mask is None
 
 
 def test_ircadb_mask_of_another_grid_is_named(tmp_path, tiny_case):
-    write_ircadb(tmp_path, tiny_case, [1])
+    write_unpacked_ircadb(tmp_path, tiny_case, [1])
     liver = tmp_path / "3Dircadb1.1" / "MASKS_DICOM" / "liver"
     (liver / "image_15").unlink()
     assert fault_of(find_cases("ircadb", tmp_path)[0].load) == "different_grids"
@@ -440,7 +435,7 @@ def test_own_series_in_zips(tmp_path, tiny_case):
 
 def test_finding_reads_no_voxels(tmp_path, tiny_case):
     """Files of which only the names are right are found; what they hold shows on loading."""
-    write_lits(tmp_path, tiny_case)
+    write_three_of_lits(tmp_path, tiny_case)
     for path in list_files(tmp_path):
         path.write_bytes(b"")
     cases = find_cases("lits", tmp_path)

@@ -1,0 +1,104 @@
+"""A phantom cohort in the layout of every data set is found, read and cut as that data set."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from liverutils import cli
+from liverutils.datasets.layouts import LAYOUTS, as_grey, write_cohort
+from liverutils.datasets.phantom import COHORTS, make_patient
+from liverutils.datasets.sources import SOURCES, find_cases
+from liverutils.datasets.store import build_store
+from liverutils.datasets.verify import verify_cases
+from liverutils.datasets.volumes import LIVER, TUMOR
+from liverutils.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def patients():
+    return [make_patient(COHORTS["phantom-smoke"], number) for number in range(2)]
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def written(request, tmp_path_factory):
+    """Two patients in one layout: its name and folder."""
+    folder = tmp_path_factory.mktemp("layouts") / request.param
+    write_cohort(request.param, "phantom-smoke", folder, patients=2, workers=1, progress=False)
+    return request.param, folder
+
+
+def expected_mask(source, case):
+    """CHAOS has no tumours."""
+    return (case.mask >= LIVER).astype(np.uint8) if source == "chaos" else case.mask
+
+
+def test_what_was_written_is_read_as_it_was(written, patients):
+    source, folder = written
+    cases = [files.load() for files in find_cases(source, folder)]
+    assert len({case.patient for case in cases}) == len(cases) == 2
+    for case, true in zip(cases, patients, strict=True):
+        image = as_grey(true.image) if source == "lits-png" else true.image
+        assert np.array_equal(case.image, image)
+        assert np.array_equal(case.mask, expected_mask(source, true))
+        if case.spacing_known:
+            assert np.allclose(case.affine, true.affine, atol=1e-4)
+
+
+def test_it_becomes_a_store(written, patients, tmp_path):
+    source, folder = written
+    store = build_store(
+        find_cases(source, folder), tmp_path / "store", size=64, workers=1, progress=False
+    )
+    masks = [expected_mask(source, case) for case in patients]
+    labels = np.concatenate([mask.max(axis=(0, 1)) for mask in masks])
+    assert np.array_equal(store.slices.label, labels)
+    assert store.info["licence"] == SOURCES[source].licence
+
+
+def test_it_is_clean(written):
+    source, folder = written
+    table = verify_cases(find_cases(source, folder))
+    assert (table.severity == "ok").all(), table.findings.tolist()
+
+
+def test_lists_of_the_data_sets(tmp_path, patients):
+    arguments = {"patients": 2, "workers": 1, "progress": False}
+    write_cohort("msd", "phantom-smoke", tmp_path / "msd", **arguments)
+    listed = json.loads((tmp_path / "msd" / "Task03_Liver" / "dataset.json").read_text())
+    assert listed["numTraining"] == len(listed["training"]) == 2
+    for files in listed["training"]:
+        assert all((tmp_path / "msd" / "Task03_Liver" / path).is_file() for path in files.values())
+    write_cohort("lits-png", "phantom-smoke", tmp_path / "png", **arguments)
+    with (tmp_path / "png" / "classes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    lesions = sum((case.mask == TUMOR).any(axis=(0, 1)).sum() for case in patients)
+    assert len(rows) == sum(case.mask.shape[2] for case in patients)
+    assert sum(row["lesion_visible"] == "True" for row in rows) == lesions > 0
+
+
+def test_command_line(tmp_path, capsys):
+    assert set(cli.LAYOUTS) == {"phantom", *LAYOUTS}
+    arguments = ["phantom", "--cohort", "phantom-smoke", "--layout", "chaos", "--patients", "1"]
+    assert cli.main([*arguments, "--out", str(tmp_path / "chaos"), "--workers", "1"]) == 0
+    assert len(find_cases("chaos", tmp_path / "chaos")) == 1
+    assert cli.main([*arguments, "--out", str(tmp_path / "chaos")]) == 1
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("names", [("dicom", "phantom-smoke"), ("lits", "someone")])
+def test_unknown_names_are_said_and_nothing_is_written(tmp_path, names):
+    with pytest.raises(BadInput, match="take one of"):
+        write_cohort(*names, tmp_path / "raw")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_):
+        raise RuntimeError("stopped")
+
+    monkeypatch.setitem(LAYOUTS, "lits", type(LAYOUTS["lits"])(stop))
+    with pytest.raises(RuntimeError, match="stopped"):
+        write_cohort("lits", "phantom-smoke", tmp_path / "raw", workers=1, progress=False)
+    assert list(tmp_path.iterdir()) == []
