@@ -564,7 +564,7 @@ class _Builder:
         border = RectBivariateSpline(_BORDER_Z, _BORDER_Y, rows, kx=2, ky=2)
         medial = border(np.clip(z.ravel(), -75, 110), np.clip(y.ravel(), -40, 170))
         medial = self._rough((medial[:, None, :] * self.size - x) * 0.68, 2.5, 55)
-        bounds = smooth_max(self.fields["cavity"] + 2, self.over_diaphragm + 2.5, 10)
+        bounds = smooth_max(self.fields["cavity"] + 2, self.over_diaphragm + 1.0, 10)
         bounds = smooth_max(bounds, -(y + 46) * 0.9, 20)
         bounds = smooth_max(bounds, (self.rng.normal(-76, 8) - z) * 0.9, 20)
         for name, gap, width in (("kidneys", 4, 8), ("stomach", 1, 8), ("gallbladder", 1, 5)):
@@ -606,7 +606,7 @@ class _Builder:
         radii = np.array((50, 62, 56)) * self.rng.normal(1, 0.09) * self.size
         distance = ellipsoid(self.grid, centre, radii, 2.2, rotation(about_x=20, about_y=-12))
         distance = smooth_max(distance, self.fields["cavity"] + 3, 8)
-        distance = smooth_max(distance, self.over_diaphragm + 3, 8)
+        distance = smooth_max(distance, self.over_diaphragm + 1.5, 8)
         for name, gap in (("stomach", 4), ("kidneys", 4)):
             distance = smooth_max(distance, gap - self.fields[name], 10)
         hilum = ellipsoid(self.grid, centre + (52, 16, 0), (34, 32, 70))
