@@ -246,18 +246,21 @@ def test_exercises_are_open_and_their_solutions_pass_the_same_checks(path):
     assert all(folded)
 
 
-def run_checks(notebook: nbformat.NotebookNode, parameters: dict, folder: Path) -> list[str]:
-    """Run a notebook and return what its checks printed."""
+def run_notebook(notebook, parameters: dict, folder: Path) -> nbformat.NotebookNode:
     nbformat.write(notebook, folder / "in.ipynb")
-    ran = papermill.execute_notebook(
+    return papermill.execute_notebook(
         folder / "in.ipynb",
         folder / "out.ipynb",
         parameters,
         kernel_name="python3",
         progress_bar=False,
     )
-    checks = [cell for cell in ran.cells if "check" in cell.metadata.tags]
-    return ["".join(output["text"] for output in cell.outputs) for cell in checks]
+
+
+def printed(cells: list[nbformat.NotebookNode]) -> list[str]:
+    """Return what each cell printed."""
+    outputs = [cell.get("outputs", []) for cell in cells]
+    return ["".join(out["text"] for out in outs if "text" in out) for outs in outputs]
 
 
 def with_wrong_answers(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -289,6 +292,37 @@ def test_checks_tell_right_from_wrong(name, folder, change, verdict, data_dir, t
     }
     declared = papermill.inspect_notebook(path)
     given = {key: value for key, value in parameters.items() if key in declared}
-    verdicts = run_checks(change(nbformat.read(path, as_version=4)), given, tmp_path)
+    ran = run_notebook(change(nbformat.read(path, as_version=4)), given, tmp_path)
+    verdicts = printed([cell for cell in ran.cells if "check" in cell.metadata.tags])
     assert len(verdicts) == len(cells_tagged(path, "check")) >= 2
     assert all(text.startswith(verdict) for text in verdicts), verdicts
+
+
+@pytest.mark.parametrize(
+    ("dataset", "place", "facts"),
+    [
+        (
+            "ircadb",
+            "3Dircadb1.17",
+            [
+                "119 slices, spacing 0.743 × 0.743 × 1.6 mm",
+                "orientation: RAS",
+                "2 separate tumours",
+            ],
+        ),
+        ("lits-png", "lits-png-8.zip", ["188 slices, spacing unknown", "These are grey values"]),
+    ],
+)
+def test_the_first_notebook_shows_real_ct(dataset, place, facts, real_data, tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks" / "01_ct_scans.ipynb", as_version=4)
+    parameters = {"data_dir": str(real_data / place), "gallery_dir": str(tmp_path / "gallery")}
+    ran = run_notebook(notebook, {"dataset": dataset} | parameters, tmp_path)
+    text = "\n".join(printed(ran.cells))
+    assert [fact for fact in facts if fact not in text] == []
+    tables = [
+        out.data["text/plain"]
+        for cell in ran.cells
+        for out in cell.get("outputs", [])
+        if "text/html" in out.get("data", {})
+    ]
+    assert ("1860.6" in tables[0]) == (dataset == "ircadb")
