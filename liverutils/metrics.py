@@ -2,6 +2,9 @@
 
 Scores are taken per patient and then averaged over patients; background is never part of a mean.
 What happens where a mask is empty is decided in one place, `empty_mask_rule`.
+
+MONAI is imported where it is used: it takes longer to import than everything else together, and
+training begins without it.
 """
 
 from collections.abc import Sequence
@@ -10,8 +13,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from monai.metrics import compute_confusion_matrix_metric
-from monai.metrics.utils import get_code_to_measure_table, get_mask_edges, get_surface_distance
 from scipy import ndimage
 from scipy.spatial import KDTree
 from scipy.stats import bootstrap
@@ -93,6 +94,8 @@ def overlap_scores(counts: torch.Tensor) -> dict[str, torch.Tensor]:
         Score name → (N,), with `empty_mask_rule`. The pixel accuracy of an empty mask is what it
         is, near 1 for a small structure: that is its weakness.
     """
+    from monai.metrics import compute_confusion_matrix_metric
+
     voxels = _voxels(counts)
     return {
         name: empty_mask_rule(name, compute_confusion_matrix_metric(monai_name, counts), *voxels)
@@ -546,6 +549,8 @@ def _surface_scores(
     predicted: np.ndarray, true: np.ndarray, spacing: Spacing
 ) -> dict[str, torch.Tensor]:
     """Return the scores of two surfaces; NaN where there is no surface or no spacing."""
+    from monai.metrics.utils import get_mask_edges
+
     if spacing is None or not (predicted.any() and true.any()):
         return dict.fromkeys((*_DISTANCES, "surface_dice_2mm"), torch.tensor(np.nan))
     predicted, true = _crop_to_union(predicted, true)
@@ -572,6 +577,8 @@ def _surface_distances(
     predicted_edges: np.ndarray, true_edges: np.ndarray, spacing: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the distances in mm from each surface voxel to the other surface, both ways."""
+    from monai.metrics.utils import get_surface_distance
+
     return (
         get_surface_distance(predicted_edges, true_edges, spacing=spacing),
         get_surface_distance(true_edges, predicted_edges, spacing=spacing),
@@ -598,6 +605,8 @@ def _surface_elements(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.nd
     Returns:
         (elements, axes) positions in mm; (elements,) areas in mm² (lengths in mm in 2D).
     """
+    from monai.metrics.utils import get_code_to_measure_table
+
     areas, kernel = get_code_to_measure_table(spacing)
     neighbours = np.zeros([size - 1 for size in mask.shape], np.uint8)
     for corner, weight in zip(np.ndindex(*kernel.shape[2:]), kernel.flatten(), strict=True):
