@@ -42,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(phantom)
     phantom.set_defaults(command=_phantom)
 
+    fetch = commands.add_parser("fetch", help="download a data set")
+    fetch.add_argument("source", help="ircadb, msd or chaos; of others it says where to get them")
+    fetch.add_argument("--out", type=Path, required=True, help="folder to download to")
+    fetch.add_argument(
+        "--accept-licence", action="store_true", help="you accept the data set's licence"
+    )
+    fetch.set_defaults(command=_fetch)
+
     prepare = commands.add_parser("prepare", help="cut a data set into a slice store")
     _add_source(prepare)
     prepare.add_argument("--out", type=Path, required=True, help="folder of the store")
@@ -94,6 +102,14 @@ def _phantom(options: argparse.Namespace) -> None:
     make = make_cohort if options.layout == "phantom" else partial(write_cohort, options.layout)
     make(options.cohort, options.out, workers=options.workers, patients=options.patients)
     print(f"The cohort lies in {options.out}.")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from liverutils.datasets.fetch import describe, fetch
+
+    print(describe(options.source), flush=True)
+    for path in fetch(options.source, options.out, accept_licence=options.accept_licence):
+        print(f"{path} is there; go on with `liverutils verify {options.source} {path}`.")
 
 
 def _prepare(options: argparse.Namespace) -> int:

@@ -103,7 +103,8 @@ class Source:
         url: The data set's own page.
         layout: What the raw folder or archive holds, in one phrase.
         find: Lists the scans below a folder or archive.
-        downloads: What `liverutils fetch` gets; empty where one must register or has the data.
+        downloads: What `liverutils fetch` gets.
+        by_hand: Where there is nothing to fetch, how one comes by the data.
         shares: Which patients are also in another data set.
     """
 
@@ -115,6 +116,7 @@ class Source:
     layout: str
     find: Callable[[Path], list[CaseFiles]]
     downloads: tuple[Download, ...] = ()
+    by_hand: str = ""
     shares: str = ""
 
 
@@ -125,18 +127,23 @@ def find_cases(source: str, raw: Path | str) -> list[CaseFiles]:
         BadInput: unknown_source, missing, no_cases, duplicate_cases, broken_archive,
             encrypted_archive, unsafe_archive.
     """
-    if source not in SOURCES:
-        raise BadInput(
-            f"{source!r} is no data set we know; take one of {', '.join(SOURCES)}.",
-            fault="unknown_source",
-        )
-    cases = SOURCES[source].find(Path(raw))
+    known = known_source(source)
+    cases = known.find(Path(raw))
     if not cases:
         raise BadInput(
-            f"{raw} holds no scans of {source}; expected {SOURCES[source].layout}.",
-            fault="no_cases",
+            f"{raw} holds no scans of {source}; expected {known.layout}.", fault="no_cases"
         )
     return cases
+
+
+def known_source(name: str) -> Source:
+    """Return the data set of this name. Raises BadInput, unknown_source."""
+    if name not in SOURCES:
+        raise BadInput(
+            f"{name!r} is no data set we know; take one of {', '.join(SOURCES)}.",
+            fault="unknown_source",
+        )
+    return SOURCES[name]
 
 
 def fingerprint(cases: Iterable[CaseFiles]) -> str:
@@ -549,6 +556,7 @@ def _phantom_source(cohort: str) -> Source:
         url="",
         layout="volume-NNN.nii.gz and segmentation-NNN.nii.gz, as `liverutils phantom` writes them",
         find=partial(_find_phantom, cohort),
+        by_hand=f"make it with `liverutils phantom --cohort {cohort}`",
     )
 
 
@@ -580,6 +588,8 @@ SOURCES: dict[str, Source] = {
         url="https://competitions.codalab.org/competitions/17094",
         layout="volume-N.nii and segmentation-N.nii, plain or gzipped",
         find=_find_lits,
+        by_hand="register at https://competitions.codalab.org/competitions/17094 and follow the"
+        " links there, or take the same scans as Task03 with `liverutils fetch msd`",
         shares="Volumes 28 to 47 are the patients of 3D-IRCADb-01; MSD Task03 is this set.",
     ),
     "msd": Source(
@@ -611,6 +621,7 @@ SOURCES: dict[str, Source] = {
         url="https://www.kaggle.com/datasets/andrewmvd/lits-png",
         layout="volume-N_Z.png and segmentation-N_livermask_Z.png, segmentation-N_lesionmask_Z.png",
         find=_find_lits_png,
+        by_hand="log in at https://www.kaggle.com/datasets/andrewmvd/lits-png and get it there",
         shares="Made from LiTS: volumes 28 to 47 are the patients of 3D-IRCADb-01.",
     ),
     "chaos": Source(
@@ -641,5 +652,6 @@ SOURCES: dict[str, Source] = {
         url="",
         layout="NIfTI files, or folders or zips of a DICOM series each, and NAME_mask.nii.gz",
         find=_find_folder,
+        by_hand="these scans are your own",
     ),
 }
