@@ -1,8 +1,10 @@
 """The `liverutils` command. Exit status: 0 done, 1 input that cannot be used, 2 wrong usage."""
 
 import argparse
+import shutil
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -50,7 +52,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     fetch.set_defaults(command=_fetch)
 
-    prepare = commands.add_parser("prepare", help="cut a data set into a slice store")
+    prepare = commands.add_parser(
+        "prepare",
+        help="cut a data set into a slice store",
+        description="Cut a data set into a slice store. A scan that cannot be read stops it;"
+        " whether what is read makes sense, `liverutils verify` tells, so run that first.",
+    )
     _add_source(prepare)
     prepare.add_argument("--out", type=Path, required=True, help="folder of the store")
     prepare.add_argument("--size", type=_positive, default=256, help="pixels a side (default: 256)")
@@ -63,14 +70,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_workers(prepare)
     prepare.set_defaults(command=_prepare)
 
-    verify = commands.add_parser("verify", help="list what is wrong with a data set")
+    verify = commands.add_parser(
+        "verify",
+        help="list what is wrong with a data set",
+        description="Read every scan and list what is wrong with it. The exit status is 1 if any"
+        " finding is an error; warnings do not count.",
+    )
     _add_source(verify)
     verify.set_defaults(command=_verify)
     return parser
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="ircadb, lits, lits-png, folder, phantom, …")
+    parser.add_argument("source", help="ircadb, lits, msd, lits-png, chaos, folder, phantom, …")
     parser.add_argument("raw", type=Path, help="its files: a folder or an archive")
 
 
@@ -127,18 +139,57 @@ def _prepare(options: argparse.Namespace) -> int:
         keep_going=options.keep_going,
     )
     print(f"{len(store)} slices of {len(store.patients)} patients in {options.out}.")
-    for case in store.info["skipped"]:
-        print(f"left out: {case['volume']} ({case['fault']}): {case['skipped']}")
-    return 1 if store.info["skipped"] else 0
+    skipped = store.info["skipped"]
+    if skipped:
+        print(f"\n{len(skipped)} of {len(skipped) + len(store.info['volumes'])} scans left out:")
+        _print_rows([(case["patient"], case["volume"], case["fault"]) for case in skipped])
+        _print_sentences(case["skipped"] for case in skipped)
+    return 1 if skipped else 0
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from tqdm.auto import tqdm
+
     from liverutils.datasets.sources import find_cases
     from liverutils.datasets.verify import verify_cases
 
-    findings = verify_cases(find_cases(options.source, options.raw))
-    print(findings.to_string(index=False))
-    return 1 if (findings.severity == "error").any() else 0
+    cases = find_cases(options.source, options.raw)
+    table = verify_cases(tqdm(cases, "verifying", unit="scan", disable=not sys.stderr.isatty()))
+    rows = [
+        (case.patient, case.volume, _times(case.shape), _times(case.spacing_mm, ".2f"),
+         case.severity, case.faults.replace(",", ""))
+        for case in table.itertuples()
+    ]  # fmt: skip
+    _print_rows([("patient", "volume", "voxels", "mm", "verdict", "findings"), *rows])
+    _print_sentences(sentence for sentences in table.findings for sentence in sentences)
+    errors, warnings = ((table.severity == severity).sum() for severity in ("error", "warning"))
+    print(f"\n{len(table)} scans: {errors} with errors, {warnings} with warnings only.")
+    return 1 if errors else 0
+
+
+def _times(sizes: Sequence[float] | None, form: str = "") -> str:
+    return " x ".join(format(size, form) for size in sizes) if sizes else "unknown"
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns that are as wide as they must be."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(map(str.ljust, row, widths)).rstrip())
+
+
+def _print_sentences(sentences: Iterable[str]) -> None:
+    """Print sentences one below the other, folded at the width of the terminal."""
+    fold = textwrap.TextWrapper(
+        shutil.get_terminal_size().columns,
+        initial_indent="- ",
+        subsequent_indent="  ",
+        # Paths stay whole.
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for sentence in sentences:
+        print(fold.fill(sentence))
 
 
 if __name__ == "__main__":

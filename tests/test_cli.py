@@ -63,6 +63,24 @@ def test_a_truncated_scan_stops_prepare_and_is_found_by_verify(smoke_raw, tmp_pa
     assert "truncated_gzip" in capsys.readouterr().out
 
 
+def test_tables_fit_a_terminal(smoke_raw, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for path in smoke_raw.glob("*.nii.gz"):
+        (raw / path.name).write_bytes(path.read_bytes())
+    (raw / "volume-001.nii.gz").write_bytes(b"nothing")
+    (raw / "segmentation-003.nii.gz").unlink()
+    assert main(["verify", "phantom-smoke", str(raw)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [len(line.split("  ")) > 1 for line in lines[:7]] == [True] * 6 + [False]
+    assert all(len(line) <= 80 for line in lines if str(raw) not in line)
+    assert "not_gzip" in lines[2] and "no_labels" in lines[4]
+    assert lines[-1] == "5 scans: 1 with errors, 1 with warnings only."
+    (raw / "volume-001.nii.gz").unlink()
+    assert main(["verify", "phantom-smoke", str(raw)]) == 0, "warnings are no errors"
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["nothing"], ["prepare"], ["prepare", "folder", ".", "--out", "x", "--size", "-1"]],

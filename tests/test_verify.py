@@ -291,7 +291,8 @@ def test_table_has_one_row_per_case(tiny_case, tmp_path):
     assert table.severity.tolist() == ["ok", "error", "warning"]
     assert table.faults.tolist() == ["", "truncated_gzip", "tumor_outside_liver"]
     assert table["shape"][0] == tiny_case.image.shape and pd.isna(table["shape"][1])
-    assert "volume-0.nii.gz" in table.findings[1]
+    assert [len(sentences) for sentences in table.findings] == [0, 1, 1]
+    assert "volume-0.nii.gz" in table.findings[1][0]
 
 
 def test_every_fault_that_is_raised_or_checked_is_explained():

@@ -112,7 +112,7 @@ def verify_cases(cases: Iterable[Loadable | Case]) -> pd.DataFrame:
 
     Returns:
         patient, volume, shape, spacing_mm (None where unread or unknown), severity ("ok",
-        "warning" or "error"), faults (names, comma-separated) and findings (sentences).
+        "warning" or "error"), faults (names, comma-separated) and findings (list of sentences).
     """
     rows = []
     for files in cases:
@@ -125,7 +125,7 @@ def verify_cases(cases: Iterable[Loadable | Case]) -> pd.DataFrame:
                 "spacing_mm": case.spacing if case and case.spacing_known else None,
                 "severity": _worst(findings),
                 "faults": ", ".join(finding.fault for finding in findings),
-                "findings": " ".join(finding.sentence for finding in findings),
+                "findings": [finding.sentence for finding in findings],
             }
         )
     return pd.DataFrame(rows)
