@@ -5,9 +5,6 @@ up contrast, its lesions, and the scanner's noise. The scene is rendered on thin
 averaged to the scan's slices, so that small lesions suffer partial volume as in a real scan.
 """
 
-import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,6 +32,7 @@ from liverutils.datasets._anatomy import (
 from liverutils.datasets.volumes import LIVER, TUMOR, Case, write_nifti
 from liverutils.errors import BadInput
 from liverutils.files import written_aside
+from liverutils.parallel import in_processes
 
 # Peak of the noise power spectrum in 1/mm and in-plane blur (standard deviation, mm).
 KERNELS = {
@@ -254,7 +252,7 @@ def make_cohort(
         return folder
     with written_aside(folder) as aside:
         aside.mkdir()
-        rows = _in_processes(partial(_write_patient, cohort, aside), count, workers)
+        rows = in_processes(partial(_write_patient, cohort, aside), range(count), workers)
         bar = tqdm(rows, f"making {name}", count, unit="patient", disable=not progress)
         pd.DataFrame(list(bar)).to_csv(aside / "patients.csv", index=False)
     return folder
@@ -273,14 +271,6 @@ def _check_holds(folder: Path, name: str, patients: int | None) -> None:
             "name another folder.",
             fault="folder_in_use",
         )
-
-
-def _in_processes(make, count: int, workers: int | None) -> Iterator[dict]:
-    pool = ProcessPoolExecutor(min(workers or os.cpu_count() or 1, count))
-    try:
-        yield from pool.map(make, range(count))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _write_patient(cohort: Cohort, folder: Path, number: int) -> dict:
