@@ -454,6 +454,21 @@ def test_jpeg2000(tmp_path, tiny_case, series):
     assert list(case.provenance["repairs"]) == ["jpeg2000"]
 
 
+def test_twelve_of_sixteen_bits(tiny_case, series):
+    def store_twelve(dataset):
+        dataset.BitsStored, dataset.HighBit = 12, 11
+
+    edit_all(series, store_twelve)
+    assert np.array_equal(read_series(series).image, tiny_case.image)
+
+
+def test_pictures_of_an_odd_number_of_bytes(tmp_path, tiny_case):
+    """DICOM pads them with one byte."""
+    odd = replace(tiny_case, image=tiny_case.image[:31, :31], mask=tiny_case.mask[:31, :31])
+    write_dicom_mask(tmp_path / "liver", odd, odd.mask, "liver")
+    assert np.array_equal(read_dicom_mask(tmp_path / "liver")[0], odd.mask > 0)
+
+
 def test_dicom_mask_is_nonzero_and_on_the_grid(tmp_path, tiny_case):
     write_dicom_mask(tmp_path / "liver", tiny_case, tiny_case.mask > 0, "liver")
     mask, affine = read_dicom_mask(tmp_path / "liver")

@@ -66,9 +66,10 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
-    """Yield each path with its content; an archive that holds many of them is opened once."""
-    for outer, group in groupby(paths, key=lambda path: _split(path)[0]):
-        if not is_archive(outer):
+    """Yield each path with its content; an archive is opened once for the files of a folder."""
+    for folder, group in groupby(paths, key=lambda path: path.parent):
+        outer, inside = _split(folder)
+        if inside is None:
             yield from ((path, path.read_bytes()) for path in group)
             continue
         with _open_archive(outer) as archive:

@@ -314,7 +314,7 @@ def _read_ircadb(files: CaseFiles) -> Case:
             check_same_grid(
                 structures[name], image.shape, affine, structure.shape, structure_affine
             )
-            mask[structure != 0] = label
+            np.copyto(mask, label, where=structure.view(bool))
     return Case(files.patient, files.volume, image, mask, affine, provenance=provenance)
 
 
