@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -131,7 +132,7 @@ def test_back_weights_sum_to_one():
 
 def test_unknown_spacing_stays_unknown():
     case = block_case()
-    case = Case(**{**vars(case), "spacing_known": False, "affine": np.eye(4)})
+    case = replace(case, spacing_known=False, affine=np.eye(4))
     _, _, table = cut_case(case, "axial", size=16)
     assert table.spacing.isna().all()
     assert table.position_mm.isna().all()
@@ -173,10 +174,23 @@ def test_folder_without_a_store_is_said(tmp_path):
 
 
 def test_scans_without_labels_are_refused(tmp_path):
-    case = Case(**{**vars(block_case()), "mask": None})
+    case = replace(block_case(), mask=None)
     nib.save(nib.Nifti1Image(case.image, case.affine), tmp_path / "scan.nii.gz")
     with pytest.raises(BadInput, match="no labels"):
         build_store(find_cases("folder", tmp_path), tmp_path / "store", workers=1)
+
+
+def test_a_patient_without_liver_is_said_and_can_be_left_out(tiny_case, write_case, tmp_path):
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    write_case(tiny_case, raw, "0")
+    write_case(replace(tiny_case, mask=np.zeros_like(tiny_case.mask)), raw, "1")
+    cases = find_cases("lits", raw)
+    with pytest.raises(BadInput, match="no voxel labelled liver"):
+        build_store(cases, tmp_path / "store", size=16, progress=False)
+    store = build_store(cases, tmp_path / "store", size=16, progress=False, keep_going=True)
+    assert len(store.patients) == 1
+    assert store.info["skipped"][0]["fault"] == "empty_mask"
 
 
 def test_full_disk_is_said_and_leaves_nothing(smoke_raw, tmp_path):

@@ -287,6 +287,12 @@ def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict
                 "use `liverutils predict`.",
                 fault="no_labels",
             )
+        if not case.mask.any():
+            raise BadInput(
+                f"Scan {files.volume} has no voxel labelled liver: find the right labels, or leave "
+                "it out with --keep-going.",
+                fault="empty_mask",
+            )
     except BadInput as error:
         if not keep_going:
             raise

@@ -1,0 +1,9 @@
+"""What preparing a large scan needs, measured in a process of its own."""
+
+from tests.benchmarks.store_build import measure_memory
+
+
+def test_prepare_holds_a_scan_a_few_times():
+    measured = measure_memory(slices=200)
+    grown = measured["peak_mb"] - measured["imports_mb"]
+    assert grown < 3 * measured["volume_mb"]
