@@ -237,6 +237,12 @@ def test_full_disk_is_said(publish, tmp_path, monkeypatch):
     assert fault_of("msd", tmp_path / "raw") == "disk_full"
 
 
+def test_file_in_the_place_of_the_folder_is_said(publish, tmp_path):
+    publish("msd")
+    (tmp_path / "raw").write_text("")
+    assert fault_of("msd", tmp_path / "raw") == "not_writable"
+
+
 @pytest.mark.parametrize("source", ["lits", "lits-png", "folder", "phantom"])
 def test_what_cannot_be_downloaded_says_where_to_get_it(source, tmp_path):
     with pytest.raises(BadInput, match="cannot be downloaded directly: .{15}") as caught:

@@ -385,7 +385,10 @@ def test_encrypted_zip_is_named(tmp_path, tiny_case):
 
 def test_png_faults_are_named(tmp_path, tiny_case):
     write_lits_png(tmp_path, tiny_case, 29)
-    load = find_cases("lits-png", tmp_path)[0].load
+
+    def load():
+        find_cases("lits-png", tmp_path)[0].load()
+
     slice_path = tmp_path / "volumes" / "volume-29_7.png"
     content = slice_path.read_bytes()
     slice_path.unlink()

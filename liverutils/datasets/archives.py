@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -66,10 +67,10 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def read_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
-    """Yield each path with its content; an archive is opened once for the files of a folder."""
-    for folder, group in groupby(paths, key=lambda path: path.parent):
-        outer, inside = _split(folder)
-        if inside is None:
+    """Yield each path with its content; an archive that holds many of them is opened once."""
+    around = cache(_archive_around)
+    for outer, group in groupby(paths, key=lambda path: around(path.parent)):
+        if outer is None:
             yield from ((path, path.read_bytes()) for path in group)
             continue
         with _open_archive(outer) as archive:
@@ -95,6 +96,11 @@ def _split(path: Path) -> tuple[Path, str | None]:
         return path, ""
     outer = next(parent for parent in path.parents if is_archive(parent))
     return outer, path.relative_to(outer).as_posix()
+
+
+def _archive_around(folder: Path) -> Path | None:
+    outer, inside = _split(folder)
+    return None if inside is None else outer
 
 
 @contextmanager

@@ -40,7 +40,8 @@ def fetch(
 
     Raises:
         BadInput: unknown_source, no_download, licence, download_failed, wrong_checksum, disk_full,
-            and what `find_cases` raises for an archive that is unsafe, broken or of another layout.
+            not_writable, and what `find_cases` raises for an archive that is unsafe, broken or of
+            another layout.
     """
     known = known_source(source)
     if not known.downloads:
@@ -83,7 +84,7 @@ def _fetch_file(source: Source, file: Download, folder: Path, progress: bool) ->
     pooch.get_logger().setLevel("WARNING")
     path, resume = folder / file.name, file.checksum is not None
     is_new = not path.exists()
-    with _told_plainly(file):
+    with _told_plainly(file, folder):
         pooch.retrieve(
             file.url,
             known_hash=file.checksum,
@@ -101,7 +102,7 @@ def _fetch_file(source: Source, file: Download, folder: Path, progress: bool) ->
 
 
 @contextmanager
-def _told_plainly(file: Download) -> Iterator[None]:
+def _told_plainly(file: Download, folder: Path) -> Iterator[None]:
     try:
         yield
     except requests.RequestException as error:
@@ -110,11 +111,12 @@ def _told_plainly(file: Download) -> Iterator[None]:
             fault="download_failed",
         ) from error
     except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
+        is_full = error.errno in NO_ROOM
+        reason = "no room left on the disk" if is_full else error.strerror or "no permission"
         raise BadInput(
-            f"No room left on the disk for {file.name}; free some space and run the command again.",
-            fault="disk_full",
+            f"{file.name} cannot be written to {folder} ({reason}); free some space there or choose"
+            " another folder.",
+            fault="disk_full" if is_full else "not_writable",
         ) from error
     except ValueError as error:  # what pooch raises
         raise BadInput(

@@ -46,6 +46,9 @@ LITS_MASK_FITS = {*range(FIRST_IRCADB_IN_LITS, FIRST_IRCADB_IN_LITS + N_IRCADB),
 
 FINGERPRINT_BYTES = 1 << 16
 
+# Names of the PNG files of a LiTS volume, without the slice: the pictures and the two masks.
+PNG_KINDS = ("volume-{}", "segmentation-{}_livermask", "segmentation-{}_lesionmask")
+
 MASK_WORDS = {"mask", "masks", "seg", "segmentation", "segmentations", "label", "labels"}
 IMAGE_WORDS = {"image", "images", "volume", "volumes", "scan", "scans", "ct", "dicom"}
 
@@ -330,20 +333,29 @@ def _liver_and_tumors(structures: Iterable[str]) -> dict[str, int]:
 
 
 def _find_lits_png(raw: Path) -> list[CaseFiles]:
-    slices = defaultdict(list)
+    """List the volumes with the slices and masks they have, which are too many to list twice."""
+    places, numbers = {}, defaultdict(lambda: {kind: [] for kind in PNG_KINDS})
     for file in _list_all(raw):
-        if match := re.fullmatch(r"volume-(\d+)_\d+\.png", file.name):
-            slices[int(match[1])].append(file)
+        if match := re.fullmatch(
+            r"(volume|segmentation)-(\d+)(_[a-z]+mask)?_(\d+)\.png", file.name
+        ):
+            volume, kind = int(match[2]), match[1] + "-{}" + (match[3] or "")
+            numbers[volume].setdefault(kind, []).append(int(match[4]))
+            if match[1] == "volume":
+                places[volume] = file.parent
     return [
         CaseFiles(
             "lits-png",
-            lits_patient(number),
-            f"volume-{number}",
-            slices[number][0].parent,
-            _png_masks(slices[number][0].parent),
-            _read_lits_png,
+            lits_patient(volume),
+            f"volume-{volume}",
+            places[volume],
+            _png_masks(places[volume]),
+            partial(
+                _read_lits_png,
+                numbers={kind: sorted(found) for kind, found in numbers[volume].items()},
+            ),
         )
-        for number in sorted(slices)
+        for volume in sorted(places)
     ]
 
 
@@ -352,27 +364,28 @@ def _png_masks(images: Path) -> Path:
     return images.with_name("segmentations") if images.name == "volumes" else images
 
 
-def _read_lits_png(files: CaseFiles) -> Case:
-    """Read the slices of one volume.
+def _read_lits_png(files: CaseFiles, numbers: dict[str, list[int]]) -> Case:
+    """Read the slices of one volume, given the numbers of those that there are of each kind.
 
     The spine is at the top of these pictures and the liver on their right: columns grow to the
     patient's right and rows to the front, as RAS has it, and slices are counted towards the head.
     """
-    number = files.volume.removeprefix("volume-")
-    images = _match(list_files(files.image), rf"volume-{number}_(\d+)\.png")
-    _check_numbers(files.image / f"volume-{number}", list(images))
-    pictures = _read_pictures(images.values())
-    masks = list_files(files.mask)
-    mask = np.zeros(pictures.shape, np.uint8)
-    for name, label in (("livermask", LIVER), ("lesionmask", TUMOR)):
-        found = _match(masks, rf"segmentation-{number}_{name}_(\d+)\.png")
-        if list(found) != list(images):
+    volume = files.volume.removeprefix("volume-")
+    indices = numbers[PNG_KINDS[0]]
+    _check_numbers(files.image / files.volume, indices)
+    paths = []
+    for kind, place in zip(PNG_KINDS, (files.image, files.mask, files.mask), strict=True):
+        name = kind.format(volume)
+        if numbers[kind] != indices:
             raise BadInput(
-                f"{files.mask} has {len(found)} files segmentation-{number}_{name} for"
-                f" {len(images)} slices; download it again.",
+                f"{place} has {len(numbers[kind])} files {name} for {len(indices)} slices;"
+                " download it again.",
                 fault="different_grids",
             )
-        mask[_read_pictures(found.values()) != 0] = label
+        paths += [place / f"{name}_{index}.png" for index in indices]
+    pictures, livers, lesions = np.split(_read_pictures(paths), len(PNG_KINDS))
+    mask = np.where(livers != 0, np.uint8(LIVER), np.uint8(0))
+    mask[lesions != 0] = TUMOR
     case = Case(
         files.patient,
         files.volume,
