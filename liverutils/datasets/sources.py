@@ -408,19 +408,21 @@ def _check_numbers(place: Path, numbers: Sequence[int]) -> None:
         )
 
 
-def _read_pictures(paths: Iterable[Path]) -> np.ndarray:
+def _read_pictures(paths: Sequence[Path]) -> np.ndarray:
     """Read 8-bit pictures of one size, grey or RGB with equal channels, as (N, rows, columns)."""
-    pictures = []
-    for path, content in read_files(paths):
+    stack = None
+    for index, (path, content) in enumerate(read_files(paths)):
         picture = _decode(path, content)
-        if pictures and picture.shape != pictures[0].shape:
+        if stack is None:
+            stack = np.empty((len(paths), *picture.shape), np.uint8)
+        if picture.shape != stack.shape[1:]:
             raise BadInput(
-                f"{path} has {picture.shape} pixels and the first slice {pictures[0].shape}; use"
+                f"{path} has {picture.shape} pixels and the first slice {stack.shape[1:]}; use"
                 " slices of one size.",
                 fault="different_grids",
             )
-        pictures.append(picture)
-    return np.stack(pictures)
+        stack[index] = picture
+    return stack
 
 
 def _decode(path: Path, content: bytes) -> np.ndarray:
@@ -469,7 +471,7 @@ def _read_chaos(files: CaseFiles) -> Case:
                 " again.",
                 fault="different_grids",
             )
-        stack = _read_pictures(pictures[index] for index in order)
+        stack = _read_pictures([pictures[index] for index in order])
         mask, mask_affine = turn_to_ras((stack != 0).view(np.uint8).T, stored_affine)
         check_same_grid(files.mask, image.shape, affine, mask.shape, mask_affine)
     provenance = {**files.provenance, "repairs": repairs}
