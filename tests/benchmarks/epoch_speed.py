@@ -16,15 +16,12 @@ BATCH = 16
 
 def main() -> None:
     """Compare for each network, size, and with and without augmentation."""
-    report(
-        "epoch_speed",
-        [
-            measure(name, size, augment)
-            for name in NETWORKS
-            for size in (128, 256)
-            for augment in (None, Augment())
-        ],
-    )
+    rows = []
+    for augment in (None, Augment()):
+        for size in (128, 256):
+            for name in NETWORKS:
+                rows.append(measure(name, size, augment))
+                report("epoch_speed", rows)
 
 
 def measure(name: str, size: int, augment: Augment | None) -> dict:
@@ -43,7 +40,7 @@ def measure(name: str, size: int, augment: Augment | None) -> dict:
 
     def epoch() -> None:
         with learn.no_bar(), learn.no_logging():
-            learn("before_fit")
+            learn(["before_fit", "before_epoch"])
             learn._do_epoch_train()
             learn("after_fit")
         _wait(dls.device)
@@ -65,7 +62,7 @@ def measure(name: str, size: int, augment: Augment | None) -> dict:
             learn.opt.zero_grad()
         _wait(dls.device)
 
-    timed = alternate(epoch, bare_steps)
+    timed = alternate(epoch, bare_steps, pairs=3)
     images_per_epoch = len(dls.train) * BATCH
     return {
         "network": name,
