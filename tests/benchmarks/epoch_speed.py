@@ -28,8 +28,8 @@ def measure(name: str, size: int, augment: Augment | None) -> dict:
     """Time `learn.fit`'s training epoch and as many bare steps on a resident batch."""
     store = open_course_store("phantom", "data", "axial", size)
     # Few patients, so that an epoch is short; validation is not part of what is timed.
-    first, second, third = store.patients[:3]
-    split = Split((first, second), (third,), (third,))
+    train, (other,) = store.patients[: 640 // size], store.patients[-1:]
+    split = Split(tuple(train), (other,), (other,))
     dls = slice_loaders(
         store, split, batch_size=BATCH, augment=augment, device=choose_device("auto")
     )
