@@ -64,14 +64,19 @@ def compare(name: str, predicted: np.ndarray, true: np.ndarray, spacing: tuple) 
     )
 
 
-if __name__ == "__main__":
+def main(folder: str | None = None) -> None:
+    """Compare on a lump, or on the liver of the patient in `folder`."""
     warnings.simplefilter("ignore", DeprecationWarning)  # surface-distance's, of SciPy's names
     true, spacing = lump(), SPACING
-    if len(sys.argv) > 1:
-        case = find_cases("ircadb", Path(sys.argv[1]))[0].load()
+    if folder:
+        case = find_cases("ircadb", Path(folder))[0].load()
         true, spacing = case.mask > 0, case.spacing
     predicted = np.roll(ndimage.binary_dilation(true, iterations=2), (3, -2, 1), (0, 1, 2))
     noise = np.random.default_rng(0).random(true.shape) < 1 / 300
     with threadpool_limits(1):
         compare("grown and moved", predicted, true, spacing)
         compare("with noise", predicted ^ noise, true, spacing)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
