@@ -6,7 +6,6 @@ threshold can do better: what lies between two HU values inside the liver is cal
 
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy import ndimage
 
 from liverutils.datasets.phantom import COHORTS, make_patient
 from liverutils.datasets.volumes import LIVER, TUMOR
+from liverutils.parallel import in_processes
 
 EDGES_HU = np.append(np.arange(-60, 241, 4), np.inf)
 
@@ -45,8 +45,8 @@ def patient_dices(cohort: str, number: int) -> list[np.ndarray] | None:
 
 def main(cohort: str = "phantom") -> None:
     """Print the mean Dice of the best window for all, and with a best window for each patient."""
-    with ProcessPoolExecutor() as pool:
-        found = list(pool.map(partial(patient_dices, cohort), range(COHORTS[cohort].patients)))
+    numbers = range(COHORTS[cohort].patients)
+    found = list(in_processes(partial(patient_dices, cohort), numbers))
     dices = np.array([d for d in found if d is not None])
     print(f"{cohort}: {len(dices)} patients with tumours of {len(found)}")
     for name, of_patients in zip(SMOOTHINGS, dices.swapaxes(0, 1), strict=True):
