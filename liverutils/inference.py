@@ -79,6 +79,7 @@ def score_held_out(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd
     """
     test = learn.dls[2]
     learn.validate(dl=test)
+    learn.run_facts["scores"]["test"] = learn.scorer.log_row("test")
     logs.write("test", pd.DataFrame([{"epoch": learn.best_epoch} | learn.scorer.log_row("test")]))
     patients, lesions = [], []
     for volume in test.dataset.slices.volume.unique():

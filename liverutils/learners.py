@@ -1,6 +1,6 @@
 """fastai Learners for the course, and the one way to train them."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -21,9 +21,11 @@ from liverutils.callbacks import (
     StepLosses,
     WriteLogs,
 )
+from liverutils.datasets.loaders import SliceLoader
 from liverutils.logs import RunLogs
 from liverutils.losses import build_loss
 from liverutils.models import load_weights
+from liverutils.models.cost import network_cost
 from liverutils.settings import Settings, use_settings
 
 
@@ -122,9 +124,35 @@ def train(
     learn.run_facts = facts | {
         "settings": asdict(learn.settings),
         "best_epoch": learn.best_epoch,
+        "cost": _cost(learn, logs),
+        "scores": _scores_of_kept_epoch(learn),
     }
     logs.write_run(learn.run_facts)
     logs.checkpoint.unlink(missing_ok=True)
+
+
+def _cost(learn: CourseLearner, logs: RunLogs) -> dict[str, float]:
+    """What the network costs, and how many training slices passed per second of an epoch."""
+    images, _ = next(iter(learn.dls.valid))
+    seconds = pd.read_csv(logs.path("runtime")).runtime.median()
+    slices = len(learn.dls.train.dataset) + len(learn.dls.valid.dataset)
+    measured = network_cost(learn.model, images, **asdict(learn.settings))
+    return measured | {"images_per_second": slices / seconds}
+
+
+def _scores_of_kept_epoch(learn: CourseLearner) -> dict[str, dict[str, float]]:
+    """Scores of the training slices, as they are without augmentation, and the validation's."""
+    plain = replace(learn.dls.train.dataset, augment=None)
+    loaders = {
+        "train": SliceLoader(plain, bs=learn.dls.valid.bs, device=learn.dls.device),
+        "val": learn.dls.valid,
+    }
+    scores = {}
+    for part, loader in loaders.items():
+        with learn.no_bar(), learn.no_logging():
+            learn.validate(dl=loader)
+        scores[part] = learn.scorer.log_row(part)
+    return scores
 
 
 def run_facts(learn: CourseLearner, epochs: int) -> dict[str, Any]:

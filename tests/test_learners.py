@@ -75,6 +75,11 @@ def test_run_json_says_what_the_run_was(finished, smoke_store):
     assert facts["model"] == {"name": "UNet", "width": 8}
     assert facts["training"]["learning_rate"] == 1e-3
     assert facts["machine"]["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert facts["cost"]["parameters"] == sum(p.numel() for p in learn.model.parameters())
+    assert min(facts["cost"].values()) > 0
+    assert set(facts["scores"]) == {"train", "val", "test"}
+    kept = read_run(logs.folder, "UNet")["val"].set_index("epoch").loc[learn.best_epoch]
+    assert facts["scores"]["val"] == pytest.approx(kept.to_dict(), abs=1e-6)
     assert facts["wall_time_s"] > 0 and facts["peak_memory_mb"]["process"] > 0
 
 

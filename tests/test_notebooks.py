@@ -79,7 +79,19 @@ def test_a_run_on_other_data_keeps_away_from_the_reference_logs():
     assert run.executed.name == "UNet_lits.ipynb"
 
 
-@pytest.mark.parametrize("run", SMOKE.values(), ids=lambda run: run.name)
+@pytest.mark.parametrize("run", choose(SMOKE, "study"), ids=lambda run: run.name)
+def test_a_variant_takes_its_parameters(run, tmp_path):
+    prepared = papermill.execute_notebook(
+        str(run.notebook),
+        str(tmp_path / run.notebook.name),
+        run.parameters,
+        prepare_only=True,
+        progress_bar=False,
+    )
+    assert prepared.metadata.papermill.parameters == run.parameters
+
+
+@pytest.mark.parametrize("run", choose(SMOKE, "core"), ids=lambda run: run.name)
 def test_notebook_runs_under_nbval(run, tmp_path):
     prepared = tmp_path / run.notebook.name
     papermill.execute_notebook(
