@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +129,32 @@ class Resampler:
             for n, mm in zip(self.shape, self.pixel, strict=True)
         )
 
+    @cached_property
+    def _shares(self) -> tuple[csr_array, csr_array]:
+        return self.weights()
+
+    def average(self, picture: np.ndarray, beyond: float = 0) -> np.ndarray:
+        """Average a picture of the scan over the store's pixels.
+
+        Args:
+            picture: (rows, columns), any numbers.
+            beyond: What lies outside the scan.
+
+        Returns:
+            (size, size) float32.
+        """
+        rows, columns = self._shares
+        # Both products want C order; `order="C"` undoes the flips and the transpose of the view.
+        halfway = rows @ picture.astype(np.float32, order="C")
+        averaged = (columns @ np.ascontiguousarray(halfway.T)).T
+        return averaged + np.float32(beyond) * self._outside if beyond else averaged
+
+    @cached_property
+    def _outside(self) -> np.ndarray:
+        """Share of each store pixel that lies beyond the scan."""
+        rows, columns = self._shares
+        return 1 - np.outer(rows.sum(1), columns.sum(1))
+
     def back(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the matrices R, C with scan's picture = R @ store's @ C.T, linear in between."""
         return tuple(
@@ -166,26 +192,19 @@ def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray,
     axis = VIEW_AXES[view]
     n_slices = case.image.shape[axis]
     resampler = Resampler.for_scan(case.image.shape, case.spacing, view, size)
-    rows, columns = resampler.weights()
-    outside = np.float32(AIR[case.intensity]) * (1 - np.outer(rows.sum(1), columns.sum(1)))
     images = np.empty((n_slices, size, size), np.int16)
     masks = np.zeros((n_slices, size, size), np.uint8)
     labels = np.zeros(n_slices, np.int64)
 
-    def average(picture: np.ndarray) -> np.ndarray:
-        # Both products want C order; `order="C"` undoes the flips and the transpose of the view.
-        halfway = rows @ picture.astype(np.float32, order="C")
-        return (columns @ np.ascontiguousarray(halfway.T)).T
-
     for index in range(n_slices):
-        images[index] = np.rint(average(take_plane(case.image, view, index)) + outside)
+        images[index] = cut_picture(resampler, case, view, index)
         truth = take_plane(case.mask, view, index)
         labels[index] = truth.max()
         if labels[index] >= LIVER:
-            liver = average(truth >= LIVER)
+            liver = resampler.average(truth >= LIVER)
             masks[index] = liver >= 0.5
         if labels[index] == TUMOR:
-            masks[index][(liver >= 0.5) & (average(truth == TUMOR) >= liver / 2)] = TUMOR
+            masks[index][(liver >= 0.5) & (resampler.average(truth == TUMOR) >= liver / 2)] = TUMOR
     known = case.spacing_known
     table = pd.DataFrame(
         {
@@ -201,6 +220,12 @@ def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray,
         }
     )
     return images, masks, table
+
+
+def cut_picture(resampler: Resampler, case: Case, view: View, index: int) -> np.ndarray:
+    """Return slice `index` of a scan as the store keeps it, (size, size) int16."""
+    picture = take_plane(case.image, view, index)
+    return np.rint(resampler.average(picture, beyond=AIR[case.intensity])).astype(np.int16)
 
 
 def _positions(case: Case, axis: int) -> np.ndarray:
