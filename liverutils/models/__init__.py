@@ -11,6 +11,7 @@ from torch import nn
 
 from liverutils.errors import BadInput
 from liverutils.files import written_aside
+from liverutils.models.classifiers import CLASSIFIERS, classifier
 from liverutils.models.deeplab import ENCODERS, deeplabv3plus
 from liverutils.models.unet import UNet
 
@@ -21,8 +22,10 @@ def _unet(name: str, pretrained: bool = False, **options) -> nn.Module:
     return UNet(**options)
 
 
-MODELS: dict[str, Callable[..., nn.Module]] = {"UNet": _unet} | dict.fromkeys(
-    ENCODERS, deeplabv3plus
+MODELS: dict[str, Callable[..., nn.Module]] = (
+    {"UNet": _unet}
+    | dict.fromkeys(CLASSIFIERS, classifier)
+    | dict.fromkeys(ENCODERS, deeplabv3plus)
 )
 
 
