@@ -3,10 +3,13 @@
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from liverutils.errors import BadInput
 
 
 @contextmanager
@@ -16,9 +19,12 @@ def written_aside(target: Path | str) -> Iterator[Path]:
     If the block raises, what was written is removed and `target` stays as it was. A process
     killed inside the block leaves `target` untouched too; its remains, `.NAME.PID.partial`, are
     removed by the next writer of the same target once that process is gone.
+
+    Raises:
+        BadInput: not_writable, before the block is entered if that can be known.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(target)
     for remains in target.parent.glob(f".{target.name}.*.partial"):
         if not _is_running(int(remains.name.split(".")[-2])):
             _remove(remains)
@@ -27,9 +33,34 @@ def written_aside(target: Path | str) -> Iterator[Path]:
         yield aside
         if aside.is_dir() and target.is_dir():
             shutil.rmtree(target)
-        aside.replace(target)
+        try:
+            aside.replace(target)
+        except OSError as error:
+            raise _not_writable(target, error) from error
     finally:
         _remove(aside)
+
+
+def check_writable(target: Path | str) -> None:
+    """Make the folder of `target`, and refuse it where nothing can be written.
+
+    Raises:
+        BadInput: not_writable.
+    """
+    folder = Path(target).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _not_writable(target, error) from error
+
+
+def _not_writable(target: Path | str, error: OSError) -> BadInput:
+    return BadInput(
+        f"{target} cannot be written ({error.strerror}); choose another place.",
+        fault="not_writable",
+    )
 
 
 def write_json(path: Path | str, content: Any) -> None:

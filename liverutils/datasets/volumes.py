@@ -21,11 +21,20 @@ View = Literal["axial", "coronal", "sagittal"]
 BACKGROUND, LIVER, TUMOR = 0, 1, 2
 CLASS_NAMES = ("background", "liver", "tumour")
 
+# Which axis each axis is, and which way it grows, as nibabel writes it.
+RAS = np.array([[0, 1], [1, 1], [2, 1]])
+
 # The lowest HU of a CT scale; what lies below is padding outside the field of view.
 LOWEST_HU = -1024
 
 # Grids are the same where no corner lies further from its twin than this.
 SAME_GRID_MM = 0.1
+
+# What of a NIfTI header says where the voxels lie.
+GEOMETRY = (
+    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
+)
 
 # The array axis that each view cuts, in RAS order.
 VIEW_AXES: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
@@ -114,6 +123,34 @@ def write_nifti(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None
     """
     image = nib.Nifti1Image(array, affine, dtype=array.dtype)
     image.header.set_xyzt_units("mm")
+    _write_image(path, image)
+
+
+def write_nifti_like(path: Path | str, array: np.ndarray, scan: Path | str) -> None:
+    """Write an RAS volume as NIfTI on the very grid of the file `scan`: its axes, its affine.
+
+    So that the mask of a scan lies over it in every viewer, whatever that makes of the header.
+
+    Args:
+        path: As for `write_nifti`.
+        array: uint8 (X, Y, Z), or (X, Y, Z, N) for N volumes, in the order of `read_nifti(scan)`.
+        scan: A NIfTI file; it may lie in an archive.
+
+    Raises:
+        BadInput: As `read_nifti`.
+    """
+    with _open_nifti(Path(scan)) as stream:
+        header = _read_header(stream, Path(scan))
+        affine = _read_affine(header, Path(scan))[0]
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    own = kind.header_class()
+    own.set_data_dtype(array.dtype)
+    for name in GEOMETRY:
+        own[name] = header[name]
+    _write_image(path, kind(turn_from_ras(array, affine), None, own))
+
+
+def _write_image(path: Path | str, image: nib.Nifti1Image | nib.Nifti2Image) -> None:
     content = image.to_bytes()
     if Path(path).suffix == ".gz":
         content = igzip.compress(content, compresslevel=1, mtime=0)
@@ -222,6 +259,12 @@ def turn_to_ras(array: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.n
     turn = nib.io_orientation(affine)
     to_stored = nib.orientations.inv_ornt_aff(turn, array.shape)
     return nib.apply_orientation(array, turn), affine @ to_stored
+
+
+def turn_from_ras(array: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Undo `turn_to_ras`: turn RAS axes, without copying, into those of the stored `affine`."""
+    turn = nib.orientations.ornt_transform(RAS, nib.io_orientation(affine))
+    return nib.apply_orientation(array, turn)
 
 
 @dataclass
