@@ -2,7 +2,9 @@
 
 from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from liverutils.datasets.volumes import TUMOR
 from liverutils.errors import BadInput
 
 
@@ -26,6 +28,26 @@ class DiceCrossEntropy(nn.Module):
         """Map logits (B, classes, H, W) and target (B, H, W) int64 to a number."""
         logits = logits.float()
         return self.cross_entropy(logits, target) + self.dice(logits, target)
+
+
+class TwoTasks(nn.Module):
+    """A segmentation loss plus `weight` times the cross-entropy of "tumour in this slice".
+
+    Args:
+        segmentation: Maps logits (B, C, H, W) and masks (B, H, W) to a number.
+        weight: Of the second task; 0 leaves the segmentation alone.
+    """
+
+    def __init__(self, segmentation: nn.Module, weight: float):
+        super().__init__()
+        self.segmentation, self.weight = segmentation, weight
+
+    def forward(self, outputs: tuple[Tensor, Tensor], targets: tuple[Tensor, Tensor]) -> Tensor:
+        """Map outputs (B, C, H, W), (B,) and targets (B, H, W), (B,) labels 0…2 to a number."""
+        (logits, tumor_logits), (masks, labels) = outputs, targets
+        tumor = (labels == TUMOR).float()
+        detection = F.binary_cross_entropy_with_logits(tumor_logits.float(), tumor)
+        return self.segmentation(logits, masks) + self.weight * detection
 
 
 def build_loss(name: str, classes: int = 3) -> nn.Module:

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import torch
 from fastai.callback.core import Callback
 from fastai.callback.fp16 import AMPMode, MixedPrecision
 from fastai.learner import Learner
+from fastai.torch_core import apply, to_float
 from torch import Tensor, nn
 
 from liverutils.errors import BadInput
@@ -43,7 +45,7 @@ class Settings:
 
 
 def try_settings(
-    model: nn.Module, loss_func: Callable, images: Tensor, targets: Tensor, steps: int = 2
+    model: nn.Module, loss_func: Callable, images: Tensor, targets: Any, steps: int = 2
 ) -> pd.DataFrame:
     """Time a training step under each setting, on a copy of the model.
 
@@ -51,7 +53,7 @@ def try_settings(
         model: The network, on the device of the batch.
         loss_func: Maps (output, targets) to a number.
         images: (B, C, H, W) float32.
-        targets: What `loss_func` takes.
+        targets: What `loss_func` takes: a tensor, or a tuple of them.
         steps: Timed steps each, after one that is not.
 
     Returns:
@@ -84,7 +86,7 @@ def _time_steps(settings, model, loss_func, images, targets, steps, limit) -> fl
         start = time.perf_counter()
         with torch.autocast(images.device.type, dtype, enabled=settings.dtype != "float32"):
             output = model(images)
-        loss_func(output.float(), targets).backward()
+        loss_func(to_float(output), targets).backward()
         model.zero_grad()
         if images.device.type == "cuda":
             torch.cuda.synchronize()
@@ -126,7 +128,7 @@ class BFloat16(Callback):
     def after_pred(self):
         """Leave it: the loss is computed in float32."""
         self.autocast.__exit__(None, None, None)
-        self.learn.pred = self.pred.float()
+        self.learn.pred = to_float(self.pred)
 
 
 def use_settings(learn: Learner, settings: Settings) -> None:
@@ -144,6 +146,7 @@ def use_fastest_settings(learn: Learner, batch_size: int = 8) -> pd.DataFrame:
     """Try the settings on one training batch, use the fastest, and return the trial's table."""
     images, targets = next(iter(learn.dls.train))
     learn.model.to(images.device)
-    trial = try_settings(learn.model, learn.loss_func, images[:batch_size], targets[:batch_size])
+    few = apply(lambda batch: batch[:batch_size], (images, targets))
+    trial = try_settings(learn.model, learn.loss_func, *few)
     use_settings(learn, Settings(trial.dtype[0], bool(trial.channels_last[0])))
     return trial

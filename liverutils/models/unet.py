@@ -56,10 +56,18 @@ class UNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, in_channels, H, W) to logits (B, classes, H, W)."""
+        return self.decode(*self.encode(images))
+
+    def encode(self, images: Tensor) -> list[Tensor]:
+        """Return the features of each level, from full size down to the bottom."""
         features = [self.stem(images)]
         for down in self.down:
             features.append(down(self.pool(features[-1])))
-        deep = features.pop()
+        return features
+
+    def decode(self, *features: Tensor) -> Tensor:
+        """Map the features of each level to logits."""
+        *skips, deep = features
         for up in self.up:
-            deep = up(deep, features.pop())
+            deep = up(deep, skips.pop())
         return self.head(deep)
