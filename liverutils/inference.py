@@ -1,34 +1,60 @@
-"""From a trained network and the slices of a scan to a mask on the scan's own voxel grid."""
+"""From a trained network and the slices of a scan to a mask on the scan's own voxel grid.
 
+Scans of a store are scored against their labels; a new scan, which has none, is cut and segmented
+on the fly with the weights of a run.
+"""
+
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
 
-from liverutils.datasets.loaders import SliceLoader, SliceSet
-from liverutils.datasets.store import Resampler, SliceStore
-from liverutils.datasets.volumes import TUMOR, VIEW_AXES, from_picture
+from liverutils.datasets.loaders import SliceLoader, SliceSet, apply_window, gathered_ahead
+from liverutils.datasets.store import Resampler, SliceStore, cut_picture
+from liverutils.datasets.volumes import TUMOR, VIEW_AXES, Case, View, as_picture
+from liverutils.errors import BadInput
 from liverutils.learners import CourseLearner
 from liverutils.logs import RunLogs
 from liverutils.metrics import score_lesions, score_patient
+from liverutils.models import load_weights
+from liverutils.settings import Settings, choose_device
+
+# Pixels of a batch of new slices: enough to keep the device busy, few enough to bound the memory.
+PIXELS_PER_BATCH = {"cpu": 2**17, "cuda": 2**22}
+
+# Turns (degrees) and zooms of test-time augmentation. Left and right are not exchanged: the liver
+# lies on one side.
+TEST_TIME_CHANGES = ((0, 1.0), (-8, 1.0), (8, 1.0), (0, 0.93), (0, 1.07))
+
+
+# --- Scans of a store -------------------------------------------------------------------------
 
 
 def predict_slices(learn: CourseLearner, slices: SliceSet) -> Iterator[Tensor]:
     """Yield class probabilities (B, classes, H, W), float32 on the device, batch by batch."""
-    settings = learn.settings
-    model = learn.model.eval().to(memory_format=settings.memory_format)
+    model = learn.model.eval().to(memory_format=learn.settings.memory_format)
     loader = SliceLoader(slices, bs=learn.dls.train.bs, device=learn.dls.device)
-    mixed = torch.autocast(
-        learn.dls.device.type,
-        getattr(torch, settings.dtype),
-        enabled=settings.dtype != "float32",
-    )
     for images, _ in loader:
-        with torch.inference_mode(), mixed:
-            logits = model(images.contiguous(memory_format=settings.memory_format))
-        yield logits.float().softmax(1)
+        yield class_probabilities(model, images, learn.settings)
+
+
+def class_probabilities(model: nn.Module, images: Tensor, settings: Settings) -> Tensor:
+    """Return class probabilities (B, classes, H, W), float32, of windowed images (B, C, H, W)."""
+    dtype, is_mixed = getattr(torch, settings.dtype), settings.dtype != "float32"
+    with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=is_mixed):
+        logits = model(images.contiguous(memory_format=settings.memory_format))
+    return logits.float().softmax(1)
 
 
 def predict_labels(learn: CourseLearner, slices: SliceSet) -> np.ndarray:
@@ -57,25 +83,92 @@ def predict_volume(learn: CourseLearner, store: SliceStore, slices: SliceSet) ->
     view = store.info["view"]
     spacing = scan["spacing"] or (1.0, 1.0, 1.0)
     resampler = Resampler.for_scan(scan["shape"], spacing, view, store.info["size"])
-    rows, columns = (torch.from_numpy(m).to(learn.dls.device) for m in resampler.back())
-    mask = np.zeros(scan["shape"], np.uint8)
-    planes = np.moveaxis(mask, VIEW_AXES[view], 0)
-    indices = iter(slices.slices["index"])
+    painter = Painter(resampler, view, scan["shape"])
+    first = 0
     for probabilities in predict_slices(learn, slices):
-        for picture in probabilities:
-            index = next(indices)
-            if picture.argmax(0).any():
-                labels = (rows @ picture @ columns.T).argmax(0).to(torch.uint8)
-                planes[index] = from_picture(labels.cpu().numpy())
-    return mask
+        painter.paint(first, probabilities)
+        first += len(probabilities)
+    return painter.labels
 
 
-def score_held_out(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd.DataFrame:
+class Painter:
+    """Interpolates the probabilities of slices to a scan's grid and paints the labels there.
+
+    Attributes:
+        labels: (X, Y, Z) uint8, RAS; zero until painted.
+        probabilities: (X, Y, Z, 2) uint8, 255 for certain: liver, tumour included, and tumour;
+            None where they are not kept.
+    """
+
+    def __init__(
+        self, resampler: Resampler, view: View, shape: tuple[int, ...], keep: bool = False
+    ):
+        """Start with an empty volume of `shape`; `keep` keeps the probabilities too."""
+        self._rows, self._columns = resampler.back()
+        self._axis = VIEW_AXES[view]
+        # In the order in which NIfTI stores voxels, so that an axial slice is one piece of memory.
+        self.labels = np.zeros(shape, np.uint8, order="F")
+        self.probabilities = np.zeros((*shape, 2), np.uint8, order="F") if keep else None
+
+    def paint(self, first: int, probabilities: Tensor) -> None:
+        """Paint the slices from `first` on; `probabilities` (B, classes, size, size), anywhere."""
+        for index, picture in enumerate(probabilities, first):
+            if self.probabilities is not None:
+                self._keep(index, picture)
+            found = (picture.argmax(0) > 0).cpu().numpy()
+            if found.any():
+                self._paint_box(index, picture, found)
+
+    def _paint_box(self, index: int, picture: Tensor, found: np.ndarray) -> None:
+        """Interpolate only the box that holds all but background: around it all is background."""
+        rows, from_rows = _box(found.any(1), self._rows)
+        columns, from_columns = _box(found.any(0), self._columns)
+        scan = _interpolate(
+            self._rows[rows, from_rows],
+            picture[:, from_rows, from_columns],
+            self._columns[columns, from_columns],
+        )
+        plane = as_picture(np.moveaxis(self.labels, self._axis, 0)[index])
+        plane[rows, columns] = scan.argmax(0)
+
+    def _keep(self, index: int, picture: Tensor) -> None:
+        scan = _interpolate(self._rows, picture, self._columns)
+        planes = np.moveaxis(self.probabilities, self._axis, 0)[index]
+        as_picture(planes[..., 0])[:] = np.rint(255 * (1 - scan[0]))
+        as_picture(planes[..., 1])[:] = np.rint(255 * scan[TUMOR])
+
+
+def _interpolate(rows: np.ndarray, picture: Tensor, columns: np.ndarray) -> np.ndarray:
+    on_device = (torch.from_numpy(matrix).to(picture.device) for matrix in (rows, columns))
+    rows, columns = on_device
+    return (rows @ picture @ columns.T).cpu().numpy()
+
+
+def _box(found: np.ndarray, weights: np.ndarray) -> tuple[slice, slice]:
+    """Rows of the scan that read any row `found` of the store, and all store rows they read."""
+    first, last = np.flatnonzero(found)[[0, -1]]
+    reading = np.flatnonzero(weights[:, first : last + 1].any(1))
+    scan = slice(reading[0], reading[-1] + 1) if len(reading) else slice(0)
+    return scan, slice(max(first - 1, 0), last + 2)
+
+
+def score_held_out(
+    learn: CourseLearner,
+    store: SliceStore,
+    logs: RunLogs,
+    predict: Callable[[CourseLearner, SliceStore, SliceSet], np.ndarray] = predict_volume,
+) -> pd.DataFrame:
     """Score the test patients; write `_test`, `_patients` and `_lesions` and the run's final times.
 
     `_test.csv` holds the scores on the store's pixels, as `_val.csv` does. `_patients.csv`, which
     is returned, has one row per held-out scan, scored on its own voxel grid by
     `metrics.score_patient`; `_lesions.csv` one row per lesion, true or only predicted.
+
+    Args:
+        learn: A trained learner.
+        store: The store it was trained on.
+        logs: Where the run writes.
+        predict: Segments one scan, as `predict_volume` does.
     """
     test = learn.dls[2]
     learn.validate(dl=test)
@@ -86,7 +179,7 @@ def score_held_out(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd
         slices = test.dataset.of_volume(volume)
         names = {"patient": slices.slices.patient[0], "volume": volume}
         spacing = store.info["volumes"][volume]["spacing"]
-        predicted, true = predict_volume(learn, store, slices), store.true_mask(volume)
+        predicted, true = predict(learn, store, slices), store.true_mask(volume)
         patients.append(names | score_patient(predicted, true, spacing))
         found = score_lesions(predicted == TUMOR, true == TUMOR, spacing)
         lesions.append(found.assign(**names))
@@ -94,3 +187,192 @@ def score_held_out(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd
     logs.write("lesions", pd.concat(lesions, ignore_index=True))
     logs.write_run(learn.run_facts)
     return pd.DataFrame(patients)
+
+
+# --- New scans --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network from a weights file, with what its pictures must be.
+
+    Attributes:
+        model: On its device, in evaluation mode.
+        data: What it was trained on: view, size, window, intensity, context_slices.
+        device: Where it computes.
+    """
+
+    model: nn.Module
+    data: dict[str, Any]
+    device: torch.device
+
+
+class Segmentation(NamedTuple):
+    """What a network says of a scan: `Painter.labels` and `Painter.probabilities`."""
+
+    labels: np.ndarray
+    probabilities: np.ndarray | None
+
+
+NEEDED = ("view", "size", "window", "intensity", "context_slices", "target")
+
+
+def load_network(path: Path | str, device: str = "auto") -> TrainedNetwork:
+    """Load a segmentation network from the weights that a run saved.
+
+    Raises:
+        BadInput: As `models.load_weights` and `settings.choose_device`; no_facts,
+            no_segmentation, wrong_channels.
+    """
+    model, facts = load_weights(path)
+    data = facts.get("data", {})
+    if missing := [name for name in NEEDED if name not in data]:
+        raise BadInput(
+            f"{path} does not say which {', '.join(missing)} its network was trained on, and "
+            "nothing is guessed: take weights that a run of this course saved.",
+            fault="no_facts",
+        )
+    if data["target"] != "mask":
+        raise BadInput(
+            f"The network in {path} classifies slices; take the weights of a segmentation.",
+            fault="no_segmentation",
+        )
+    channels, expected = facts["model"].get("in_channels", 1), 2 * data["context_slices"] + 1
+    if channels != expected:
+        raise BadInput(
+            f"The network in {path} takes {channels} channels, but was trained with "
+            f"{data['context_slices']} slices of context, which make {expected}: take the weights "
+            "as the run saved them.",
+            fault="wrong_channels",
+        )
+    device = choose_device(device)
+    return TrainedNetwork(model.to(device), data, device)
+
+
+def segment(
+    network: TrainedNetwork,
+    case: Case,
+    *,
+    augment: bool = False,
+    keep_probabilities: bool = False,
+    progress: bool = False,
+) -> Segmentation:
+    """Segment a scan that has no labels, slice by slice, in memory bounded by the volume.
+
+    A thread cuts the next slices and another one paints the last ones while the network works.
+
+    Args:
+        network: From `load_network`.
+        case: The scan.
+        augment: Average over `TEST_TIME_CHANGES`; takes five times as long.
+        keep_probabilities: Return the probabilities too.
+        progress: Show a progress bar.
+
+    Raises:
+        BadInput: other_intensity.
+    """
+    if case.intensity != network.data["intensity"]:
+        raise BadInput(
+            f"{case.volume} holds {case.intensity} values, but the network was trained on "
+            f"{network.data['intensity']} values: take weights for such scans.",
+            fault="other_intensity",
+        )
+    view, size = network.data["view"], network.data["size"]
+    resampler = Resampler.for_scan(case.image.shape, case.spacing, view, size)
+    painter = Painter(resampler, view, case.image.shape, keep_probabilities)
+    depth, done, painted = case.image.shape[VIEW_AXES[view]], 0, None
+    settings = None
+    batches = gathered_ahead(_cut_batches(network, case, resampler), pin=False)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        tqdm(total=depth, unit="slice", disable=not progress) as bar,
+    ):
+        for (raw,) in batches:
+            images = apply_window(raw.to(network.device), network.data["window"])
+            settings = settings or _fastest(network.model, images[:1])
+            probabilities = _predict(network.model, images, settings, augment)
+            if painted:
+                painted.result()
+            painted = pool.submit(painter.paint, done, probabilities)
+            done += len(images)
+            bar.update(len(images))
+        painted.result()
+    return Segmentation(painter.labels, painter.probabilities)
+
+
+def _cut_batches(
+    network: TrainedNetwork, case: Case, resampler: Resampler
+) -> Iterator[tuple[Tensor]]:
+    """Yield raw slices with their neighbours, (B, C, size, size) int16, each slice cut once."""
+    view, size, context = (network.data[key] for key in ("view", "size", "context_slices"))
+    depth = case.image.shape[VIEW_AXES[view]]
+    step = max(1, PIXELS_PER_BATCH[network.device.type] // size**2)
+
+    @lru_cache(maxsize=2 * context + 1)
+    def cut(index: int) -> np.ndarray:
+        return cut_picture(resampler, case, view, index)
+
+    for first in range(0, depth, step):
+        indices = np.arange(first, min(first + step, depth))[:, None]
+        around = np.clip(indices + np.arange(-context, context + 1), 0, depth - 1)
+        yield (torch.from_numpy(np.array([[cut(i) for i in row] for row in around.tolist()])),)
+
+
+def _fastest(model: nn.Module, images: Tensor) -> Settings:
+    """Try which settings answer fastest, and lay the network out for them."""
+    half = "bfloat16" if images.device.type == "cpu" else "float16"
+    seconds = {}
+    for settings in (Settings(d, last) for d in ("float32", half) for last in (False, True)):
+        model.to(memory_format=settings.memory_format)
+        class_probabilities(model, images, settings)
+        start = time.perf_counter()
+        class_probabilities(model, images, settings).cpu()
+        seconds[settings] = time.perf_counter() - start
+    fastest = min(seconds, key=seconds.get)
+    model.to(memory_format=fastest.memory_format)
+    return fastest
+
+
+def _predict(model: nn.Module, images: Tensor, settings: Settings, augment: bool) -> Tensor:
+    """Return class probabilities, averaged over turned and zoomed copies where `augment` is set."""
+    if not augment:
+        return class_probabilities(model, images, settings)
+    total = 0
+    for degrees, zoom in TEST_TIME_CHANGES:
+        there, back = (_transform(sign * degrees, zoom**sign) for sign in (1, -1))
+        probabilities = class_probabilities(model, _warp(images, there), settings)
+        total = total + _warp(probabilities, back)
+    return total / len(TEST_TIME_CHANGES)
+
+
+def _transform(degrees: float, zoom: float) -> Tensor:
+    """The 2×3 matrix from output to input coordinates."""
+    angle = np.deg2rad(degrees)
+    cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
+    return torch.tensor([[cos, -sin, 0.0], [sin, cos, 0.0]], dtype=torch.float32)
+
+
+def _warp(pictures: Tensor, transform: Tensor) -> Tensor:
+    """Turn and zoom pictures (B, C, H, W) around their centre, linearly interpolated."""
+    grid = F.affine_grid(
+        transform.to(pictures.device).expand(len(pictures), 2, 3),
+        list(pictures.shape),
+        align_corners=False,
+    )
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+
+
+def keep_largest_liver(labels: np.ndarray) -> None:
+    """Set all but the largest connected piece of liver and tumour to background, in place.
+
+    Tumours outside the liver go with the pieces they are, or lie, in. Voxels that touch by a face
+    are connected.
+    """
+    boxes = ndimage.find_objects(labels > 0)
+    if not boxes:
+        return
+    labels = labels[boxes[0]]
+    pieces, n_pieces = ndimage.label(labels)
+    if n_pieces > 1:
+        sizes = np.bincount(pieces[labels > 0])
+        labels[pieces != sizes.argmax()] = 0

@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,17 @@ import psutil
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
+from fastai.torch_core import apply
 from torch import Tensor
 from torch.nn import functional as F
 
 from liverutils.datasets.splits import Split
 from liverutils.datasets.store import SliceStore
+from liverutils.errors import BadInput
 
-Target = Literal["mask", "label"]
+Target = Literal["mask", "label", "both"]
+Sampling = Literal["natural", "balanced"]
+Targets = Tensor | tuple[Tensor, Tensor]
 
 # What the networks see of the store's values: the soft tissue of the abdomen, or all greys.
 WINDOWS = {"HU": (-100.0, 240.0), "grey": (0.0, 255.0)}
@@ -93,7 +97,7 @@ class SliceSet:
         slices: The table of these slices only.
         neighbours: (n, 2 * context + 1) rows of `images` that make each slice's channels.
         window: (low, high) of the store's values that is mapped to -1…1.
-        target: "mask" for segmentation, "label" for classification.
+        target: "mask" for segmentation, "label" for classification, "both" for both tasks.
         augment: Applied on the device; None for validation and test, always.
     """
 
@@ -113,9 +117,8 @@ class SliceSet:
     def __len__(self) -> int:
         return len(self.slices)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        images, targets = self.prepare(*self.gather([index]))
-        return images[0], targets[0]
+    def __getitem__(self, index: int) -> tuple[Tensor, Targets]:
+        return apply(lambda batch: batch[0], self.prepare(*self.gather([index])))
 
     def of_volume(self, volume: str) -> "SliceSet":
         """Return the slices of one scan only."""
@@ -132,37 +135,43 @@ class SliceSet:
         masks = self.masks.index_select(0, self.rows[indices].to(on_device))
         return images.unflatten(0, rows.shape), masks, self.labels[indices].to(on_device)
 
-    def prepare(self, images: Tensor, masks: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def prepare(self, images: Tensor, masks: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
         """Window and augment a gathered batch where it lies; return (images, targets)."""
         images = apply_window(images, self.window)
         if self.augment is not None:
             images, masks = self.augment(images, masks)
-        return images, masks.long() if self.target == "mask" else labels
+        masks = masks.long()
+        return images, {"mask": masks, "label": labels, "both": (masks, labels)}[self.target]
 
 
 class SliceLoader(DataLoader):
     """A fastai DataLoader that gathers whole batches from a `SliceSet`.
 
     The order is drawn from torch's generator, so seeding an epoch fixes it. `order` keeps it:
-    batch b of the running epoch holds the slices `order[b * bs:(b + 1) * bs]`.
+    batch b of the running epoch holds the slices `order[b * bs:(b + 1) * bs]`. With `weights` (N,)
+    the slices of an epoch are drawn with replacement, each as often as its weight says.
     """
 
-    def __init__(self, dataset: SliceSet, bs: int, **kwargs):
+    def __init__(self, dataset: SliceSet, bs: int, weights: Tensor | None = None, **kwargs):
         super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
+        self.weights = weights
 
     def get_idxs(self) -> Tensor:
         """Return this epoch's order of the slices."""
         n = len(self.dataset)
-        self.order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        if self.weights is not None:
+            self.order = torch.multinomial(self.weights, n, replacement=True)
+        else:
+            self.order = torch.randperm(n) if self.shuffle else torch.arange(n)
         return self.order
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
         order = self.get_idxs()
         stop = len(order) - len(order) % self.bs if self.drop_last else len(order)
         chunks = (order[i : min(i + self.bs, stop)] for i in range(0, stop, self.bs))
         batches = map(self.dataset.gather, chunks)
         if self.dataset.images.device != self.device or not _in_memory(self.dataset.images):
-            batches = _ahead(batches, pin=self.device.type == "cuda")
+            batches = gathered_ahead(batches, pin=self.device.type == "cuda")
         for batch in batches:
             yield self.dataset.prepare(*(t.to(self.device, non_blocking=True) for t in batch))
 
@@ -171,8 +180,11 @@ def _in_memory(images: Tensor) -> bool:
     return images.device.type != "cpu" or images.nbytes < RESIDENT_SHARE * _free_memory("cpu")
 
 
-def _ahead(batches: Iterator, pin: bool) -> Iterator:
-    """Gather the next batches in a thread while the device works on this one."""
+def gathered_ahead(batches: Iterator, pin: bool) -> Iterator:
+    """Gather the next batches, tuples of tensors, in a thread while the device works on this one.
+
+    Where `pin` is set they lie in memory from which a GPU copies faster.
+    """
     ready: queue.Queue = queue.Queue(BATCHES_AHEAD)
     abandoned = threading.Event()
 
@@ -214,14 +226,15 @@ def slice_loaders(
     context_slices: int = 0,
     window: tuple[float, float] | None = None,
     target: Target = "mask",
+    sampling: Sampling = "natural",
     augment: Augment | None = None,
     device: torch.device | str = "cpu",
 ) -> DataLoaders:
     """Return the loaders `train`, `valid` and, as `dls[2]`, `test` of a split by patient.
 
     Batches are images (B, 2 * context_slices + 1, H, W) float32 in -1…1 and targets: masks
-    (B, H, W) int64, or labels (B,) int64. The store lies on the device where it takes at most
-    40 % of its free memory; else batches are gathered ahead by a thread.
+    (B, H, W) int64, labels (B,) int64, or a tuple of both. The store lies on the device where it
+    takes at most 40 % of its free memory; else batches are gathered ahead by a thread.
 
     `dls.facts` says what the batches are made of, for the logs and the weights.
 
@@ -232,10 +245,18 @@ def slice_loaders(
         context_slices: Neighbouring slices on each side that become channels. At the end of a scan
             the last slice stands in for the missing ones; a channel never shows another scan.
         window: (low, high) mapped to -1…1; by default `WINDOWS` for the store's kind of values.
-        target: "mask" or "label".
+        target: "mask", "label" or "both".
+        sampling: "natural" shows each training slice once an epoch; "balanced" draws as many with
+            replacement, each label as often as the others. Validation and test stay natural.
         augment: Changes the training batches, and only those.
         device: Where batches are prepared.
+
+    Raises:
+        BadInput: An unknown `sampling`.
     """
+    if sampling not in get_args(Sampling):
+        raise BadInput(f"sampling is {sampling!r}: it must be 'natural' or 'balanced'.")
+    balanced = sampling == "balanced"
     device = torch.device(device)
     window = window or WINDOWS[store.info["intensity"]]
     images, masks = _place(store, device)
@@ -257,6 +278,7 @@ def slice_loaders(
         return SliceLoader(
             dataset,
             bs=min(batch_size, len(rows)),
+            weights=balancing_weights(dataset.labels) if balanced and training else None,
             shuffle=training,
             drop_last=drop_last,
             device=device,
@@ -274,8 +296,14 @@ def slice_loaders(
         | {"window": list(window), "context_slices": context_slices, "target": target},
         "split": {part: list(patients) for part, patients in asdict(split).items()},
         "augment": asdict(augment) if augment else None,
+        "sampling": sampling,
     }
     return dls
+
+
+def balancing_weights(labels: Tensor) -> Tensor:
+    """Return a weight (N,) per slice with which every label that occurs weighs the same in sum."""
+    return 1 / torch.bincount(labels)[labels]
 
 
 def neighbour_rows(slices: pd.DataFrame, context_slices: int) -> np.ndarray:
