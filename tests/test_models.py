@@ -68,11 +68,21 @@ def test_normal_initialisation_draws_he_s_distribution():
         ("UNet", {"init": "xavier"}, "init"),
         ("UNet", {"pretrained": True}, "no ImageNet weights"),
         ("DeepLabV3Plus_ResNet34", {"init": "normal", "pretrained": True}, "choose one"),
+        ("AlexNet", {"hidden": 8, "pretrained": True}, "cannot have hidden=8"),
+        ("ResNet18", {"hidden": 8}, "cannot have hidden=8"),
     ],
 )
 def test_what_cannot_be_built_is_said(name, options, said):
     with pytest.raises(BadInput, match=said):
         build_model(name, **options)
+
+
+@pytest.mark.parametrize("name", ["AlexNet", "VGG19"])
+def test_hidden_layers_have_as_many_units_as_asked_for(name):
+    model = build_model(name, hidden=8)
+    linear = [layer.weight.shape for layer in model.modules() if isinstance(layer, nn.Linear)]
+    assert [tuple(shape) for shape in linear[1:]] == [(8, 8), (3, 8)]
+    assert linear[0] == (8, 256 * 6 * 6 if name == "AlexNet" else 512 * 7 * 7)
 
 
 def test_weights_come_back_with_their_facts(tmp_path):

@@ -21,6 +21,7 @@ CLASSIFIERS = {
     "ResNet152": "resnet152",
 }
 SMALLEST_SIDE = 64
+PAPERS_HIDDEN = 4096
 
 
 class PlainBlock(BasicBlock):
@@ -36,7 +37,12 @@ class PlainBlock(BasicBlock):
 
 
 def classifier(
-    name: str, in_channels: int = 1, classes: int = 3, pretrained: bool = False, **options
+    name: str,
+    in_channels: int = 1,
+    classes: int = 3,
+    pretrained: bool = False,
+    hidden: int = PAPERS_HIDDEN,
+    **options,
 ) -> nn.Module:
     """Return a network that maps images (B, in_channels, H, W) to logits (B, classes).
 
@@ -50,11 +56,19 @@ def classifier(
         pretrained: Start from ImageNet weights. The last layer starts anew. With other than three
             input channels, each gets the sum of the RGB kernels divided by their number, which
             answers to equal slices as the original answers to a grey picture.
+        hidden: Units of AlexNet's and VGG19's two hidden fully connected layers. With the papers'
+            4096 they hold nearly all weights; a CPU is glad of fewer.
         options: What else torchvision's own builder takes, such as `dropout`.
 
     Raises:
-        BadInput: The weights do not exist or cannot be had.
+        BadInput: The weights do not exist or cannot be had, or the network has no hidden fully
+            connected layers.
     """
+    if hidden != PAPERS_HIDDEN and (pretrained or name not in ("AlexNet", "VGG19")):
+        raise BadInput(
+            f"{name} cannot have hidden={hidden}: only AlexNet and VGG19 without ImageNet weights "
+            "can; leave hidden out."
+        )
     if name == "ResNet34_plain":
         if pretrained:
             raise BadInput(f"{name} has no ImageNet weights: run it with pretrained=False.")
@@ -64,6 +78,8 @@ def classifier(
     if pretrained:
         model.load_state_dict(_imagenet_weights(name))
     _fit_first_layer(model, in_channels)
+    if hidden != PAPERS_HIDDEN:
+        _fit_hidden_layers(model, hidden)
     _fit_last_layer(model, classes)
     if not pretrained:
         model.apply(_draw_default)
@@ -90,6 +106,13 @@ def _fit_first_layer(model: nn.Module, in_channels: int) -> None:
         summed = layer.weight.detach().sum(1, keepdim=True)
         layer.weight = nn.Parameter(summed.repeat(1, in_channels, 1, 1) / in_channels)
         layer.in_channels = in_channels
+
+
+def _fit_hidden_layers(model: nn.Module, units: int) -> None:
+    places = [n for n, layer in enumerate(model.classifier) if isinstance(layer, nn.Linear)]
+    sizes = [model.classifier[places[0]].in_features, units, units]
+    for place, n_in, n_out in zip(places, sizes, sizes[1:] + [units], strict=True):
+        model.classifier[place] = nn.Linear(n_in, n_out)
 
 
 def _fit_last_layer(model: nn.Module, classes: int) -> None:
