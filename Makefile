@@ -1,9 +1,13 @@
-# Set-up and the main jobs. Variables: VENV, PROFILE (smoke, cpu, gpu), SET (core, all), RUNS,
-# DATASET, DATA_DIR, CORES.
+# Set-up and the main jobs. Variables: VENV, PROFILE (smoke, cpu, gpu), SET (core, study, all), RUNS,
+# DATASET, DATA_DIR, THREADS (of one run), CORES and GPUS (of all together), EXECUTOR (slurm).
 VENV ?= .venv
 PYTHON ?= python3
 SET ?= core
-CORES ?= all
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+THREADS ?= $(shell n=$(CORES); echo $$((n < 4 ? n : 4)))
+GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+# A run waits for its cores and its GPU here, or in the queue of a cluster.
+WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES) --resources gpu=$(GPUS))
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
@@ -12,8 +16,9 @@ export PATH := $(abspath $(BIN)):$(PATH)
 run: $(VENV)/.installed
 	profile="$(PROFILE)"; \
 	[ -n "$$profile" ] || profile=$$(python -c "import torch; print('gpu' if torch.cuda.is_available() else 'cpu')"); \
-	snakemake --cores $(CORES) --keep-going --rerun-incomplete --quiet rules host \
-	  --config profile=$$profile set=$(SET) runs="$(RUNS)" dataset="$(DATASET)" data_dir="$(DATA_DIR)"
+	snakemake $(WHERE) --keep-going --rerun-incomplete --quiet rules host \
+	  --config profile=$$profile set=$(SET) runs="$(RUNS)" dataset="$(DATASET)" \
+	  data_dir="$(DATA_DIR)" threads=$(THREADS)
 
 test: $(VENV)/.installed
 	ruff check .

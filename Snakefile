@@ -1,5 +1,6 @@
 # The course in batch: data, then each run of notebooks/runs.yaml through papermill.
-# Options, as `--config key=value`: profile, set, runs, dataset, data_dir. `make run` passes them.
+# Options, as `--config key=value`: profile, set, runs, dataset, data_dir, threads. `make run` passes
+# them.
 import json
 import shlex
 import sys
@@ -19,12 +20,21 @@ if dataset:
     runs = {name: on_data(run, dataset, config["data_dir"]) for name, run in runs.items()}
 
 DONE = f"build/done/{profile}/{dataset or 'own'}"
+THREADS = int(config.get("threads") or workflow.cores)
 
 
-def cohort(run):
-    """The phantom's files, where the run reads a phantom."""
-    name = run.parameters.get("dataset")
-    return [f"data/{name}/raw"] if name in COHORTS else []
+def raw(cohort):
+    """The files of a data set: a phantom's are made, anyone's own lie ready."""
+    return f"data/{cohort}/raw" if cohort in COHORTS else config["data_dir"]
+
+
+def data(run):
+    """What the run reads: a slice store, or the files themselves, or nothing."""
+    if "dataset" not in run.declared:
+        return []
+    if {"view", "image_size"} <= run.declared.keys():
+        return f"data/{run.value('dataset')}/{run.value('view')}-{run.value('image_size')}"
+    return raw(run.value("dataset"))
 
 
 rule all:
@@ -35,9 +45,22 @@ rule all:
 rule phantom:
     output:
         directory("data/{cohort}/raw"),
-    threads: workflow.cores
+    threads: THREADS
     shell:
-        "liverutils phantom --cohort {wildcards.cohort} --out {output}"
+        "liverutils phantom --cohort {wildcards.cohort} --out {output} --workers {threads}"
+
+
+rule store:
+    input:
+        lambda wildcards: raw(wildcards.cohort),
+    output:
+        directory("data/{cohort}/{view}-{size}"),
+    wildcard_constraints:
+        view="axial|coronal|sagittal",
+    threads: THREADS
+    shell:
+        "liverutils prepare {wildcards.cohort} {input} --out {output} --view {wildcards.view}"
+        " --size {wildcards.size} --workers {threads}"
 
 
 for run in runs.values():
@@ -47,8 +70,8 @@ for run in runs.values():
             run.name
         input:
             notebook=str(run.notebook),
-            cohort=cohort(run),
-            after=[f"{DONE}/{name}" for name in run.after],
+            data=data(run),
+            after=[f"{DONE}/{name}" for name in run.after if name in chosen],
         output:
             touch(f"{DONE}/{run.name}"),
         log:
@@ -58,8 +81,10 @@ for run in runs.values():
             values=shlex.quote(json.dumps(run.parameters)),
             seconds=int(60 * run.minutes),
         resources:
-            gpu=1,
-        threads: workflow.cores
+            gpu=int(profile == "gpu"),
+            runtime=int(run.minutes) + 10,
+        threads: THREADS
         shell:
-            "papermill {input.notebook} {log.notebook} --parameters_yaml {params.values}"
-            " --execution-timeout {params.seconds} --no-progress-bar --kernel python3"
+            "python -m liverutils.gpu papermill {input.notebook} {log.notebook}"
+            " --parameters_yaml {params.values} --execution-timeout {params.seconds}"
+            " --no-progress-bar --kernel python3"

@@ -1,6 +1,8 @@
 """The catalogue of runs, notebooks/runs.yaml: what is run, with which parameters, how long."""
 
+from ast import literal_eval
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ class Run:
         name: Names the logs, the pictures and the executed notebook.
         notebook: The notebook to execute.
         set: "core" or "study".
-        declared: Names in the notebook's parameters cell.
+        declared: The notebook's parameters cell: names and literals.
         parameters: Values that replace those of the notebook's parameters cell.
         executed: Where the executed notebook goes.
         minutes: Limit of the run's time.
@@ -30,11 +32,15 @@ class Run:
     name: str
     notebook: Path
     set: str
-    declared: frozenset[str]
+    declared: dict[str, Any]
     parameters: dict[str, Any]
     executed: Path
     minutes: float
     after: tuple[str, ...]
+
+    def value(self, parameter: str) -> Any:
+        """What a parameter is in this run: its own value, or else the notebook's literal."""
+        return self.parameters.get(parameter, self.declared[parameter])
 
 
 def read_catalogue(path: Path | str, profile: str) -> dict[str, Run]:
@@ -58,7 +64,7 @@ def read_catalogue(path: Path | str, profile: str) -> dict[str, Run]:
 
 def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Path) -> Run:
     notebook = path.parent / f"{entry['notebook']}.ipynb"
-    declared = papermill.inspect_notebook(str(notebook))
+    declared = _declared(notebook)
     own = {"run_name": name} if "run_name" in declared else {}
     own |= entry.get("parameters", {}) | entry.get(profile, {})
     if unknown := own.keys() - declared.keys():
@@ -73,12 +79,19 @@ def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Pat
         name=name,
         notebook=notebook,
         set=entry["set"],
-        declared=frozenset(declared),
+        declared=declared,
         parameters=shared | own,
         executed=Path(common["parameters"].get("logs_dir", "logs"), "notebooks", f"{name}.ipynb"),
         minutes=entry.get("minutes", {}).get(profile, common["minutes"]),
         after=tuple(entry.get("after", ())),
     )
+
+
+@cache
+def _declared(notebook: Path) -> dict[str, Any]:
+    """The parameters of a notebook and their literals."""
+    parameters = papermill.inspect_notebook(str(notebook))
+    return {name: literal_eval(facts["default"]) for name, facts in parameters.items()}
 
 
 def on_data(run: Run, dataset: str, data_dir: str) -> Run:

@@ -49,7 +49,7 @@ def test_every_notebook_is_in_the_catalogue_and_has_solutions():
 @pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
 def test_catalogue_sets_only_declared_parameters(profile):
     for run in read_catalogue(CATALOGUE, profile).values():
-        assert run.parameters.keys() <= run.declared
+        assert run.parameters.keys() <= run.declared.keys()
         assert run.minutes > 0
 
 

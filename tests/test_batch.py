@@ -1,0 +1,189 @@
+"""The catalogue in batch: runs that die and go on, other machines, GPUs that are not shared."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from liverutils.gpu import lock_one, visible_gpus
+from liverutils.logs import read_run
+
+REPOSITORY = Path(__file__).parent.parent
+EPOCHS = 4
+SAME = ("train", "val", "test", "patients", "lesions")
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A copy of the repository, so that nothing here touches its build folder."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    tracked = subprocess.run(
+        listing, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    folder = tmp_path / "project"
+    for name in filter(None, tracked.split("\0")):
+        if (REPOSITORY / name).is_file() and not name.startswith(("logs/", "images_gallery/")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    return folder
+
+
+def make_run(folder: Path, runs: str, *options: str) -> subprocess.Popen:
+    environment = Path(sys.executable).parents[1]
+    command = ["make", "run", "PROFILE=smoke", f"RUNS={runs}", f"VENV={environment}", *options]
+    # An older stamp than the copy's pyproject.toml would install the copy into the environment.
+    command += [f"--old-file={environment}/.installed"]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(running: subprocess.Popen) -> str:
+    said = running.communicate()[0].decode()
+    assert running.returncode == 0, said[-3000:]
+    return said
+
+
+def set_run(folder: Path, run: str, **entry) -> None:
+    """Change a run of the copy's catalogue."""
+    path = folder / "notebooks" / "runs.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["runs"][run] |= entry
+    path.write_text(yaml.safe_dump(content))
+
+
+def text_of(notebook: Path) -> str:
+    """All that an executed notebook printed, tracebacks included."""
+    outputs = [
+        output
+        for cell in nbformat.read(notebook, as_version=4).cells
+        for output in cell.get("outputs", [])
+    ]
+    return "".join(o.get("text", "") + "".join(o.get("traceback", "")) for o in outputs)
+
+
+def tables(folder: Path, run: str) -> dict[str, pd.DataFrame]:
+    logged = read_run(folder / "build" / "smoke" / "logs", run)
+    return {kind: logged[kind] for kind in SAME if kind in logged}
+
+
+def assert_same_numbers(one: dict, other: dict) -> None:
+    assert one.keys() == other.keys()
+    for kind, table in one.items():
+        pd.testing.assert_frame_equal(table, other[kind], check_exact=True)
+
+
+def kernel_of(running: subprocess.Popen) -> psutil.Process:
+    """The process in which the notebook's cells run."""
+    below = psutil.Process(running.pid).children(recursive=True)
+    return next(p for p in below if "ipykernel_launcher" in " ".join(p.cmdline()))
+
+
+def test_a_killed_run_keeps_what_it_has_and_goes_on(project):
+    set_run(project, "UNet", smoke={"epochs": EPOCHS})
+    logs = project / "build" / "smoke" / "logs"
+    running = make_run(project, "UNet 01_ct_scans", "THREADS=1", "CORES=1")
+    checkpoint = logs / "checkpoints" / "UNet.pt"
+    while not checkpoint.exists():
+        assert running.poll() is None, running.stdout.read().decode()
+        time.sleep(0.02)
+    kernel_of(running).send_signal(signal.SIGKILL)
+    said = running.communicate()[0].decode()
+    assert running.returncode != 0
+    assert "Kernel died" in said
+    assert (project / "build/done/smoke/own/01_ct_scans").exists(), "the other run did not go on"
+    assert checkpoint.exists()
+    assert nbformat.read(logs / "notebooks" / "UNet.ipynb", as_version=4).cells
+    assert len(tables(project, "UNet")["val"]) < EPOCHS
+
+    finish(make_run(project, "UNet 01_ct_scans", "THREADS=1", "CORES=1"))
+    assert "Resuming after epoch" in text_of(logs / "notebooks" / "UNet.ipynb")
+    resumed = tables(project, "UNet")
+    assert not list(project.rglob("*.partial"))
+
+    shutil.rmtree(project / "build")
+    finish(make_run(project, "UNet", "THREADS=1", "CORES=1"))
+    assert_same_numbers(resumed, tables(project, "UNet"))
+
+
+def test_a_run_over_its_limit_stops_and_says_where(project):
+    set_run(project, "UNet", smoke={"epochs": 500}, minutes={"smoke": 0.5})
+    running = make_run(project, "UNet", "THREADS=1")
+    said = running.communicate()[0].decode()
+    assert running.returncode != 0
+    assert "Timeout" in said or "timed out" in said
+    logs = project / "build" / "smoke" / "logs"
+    assert (logs / "checkpoints" / "UNet.pt").exists()
+    assert len(tables(project, "UNet")["val"]) >= 1
+    assert "train(learn" in (logs / "notebooks" / "UNet.ipynb").read_text()
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """A Slurm cluster of one node."""
+    if not all(shutil.which(daemon) for daemon in ("slurmctld", "slurmd", "munged")):
+        pytest.skip("Slurm is not installed: apt-get install slurm-wlm munge")
+    if os.geteuid() != 0:
+        pytest.skip("starting a Slurm cluster needs root")
+    script = REPOSITORY / "tests" / "slurm" / "cluster.sh"
+    subprocess.run([script, "start", tmp_path / "cluster"], check=True)
+    yield
+    subprocess.run([script, "stop", tmp_path / "cluster"], check=True)
+
+
+def test_slurm_gives_the_same_numbers(project, slurm):
+    finish(make_run(project, "UNet SimpleCNN", "THREADS=1", "EXECUTOR=slurm"))
+    from_slurm = {run: tables(project, run) for run in ("UNet", "SimpleCNN")}
+    assert list(project.glob(".snakemake/slurm_logs/rule_UNet/*.log")), "Slurm did not run it"
+    shutil.rmtree(project / "build")
+    finish(make_run(project, "UNet SimpleCNN", "THREADS=1"))
+    for run, there in from_slurm.items():
+        assert_same_numbers(there, tables(project, run))
+
+
+def test_changing_one_run_redoes_that_run_only(project):
+    finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))
+    before = (project / "build/done/smoke/own/01_ct_scans").stat().st_mtime
+    set_run(project, "UNet", smoke={"epochs": 1})
+    finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))
+    assert len(tables(project, "UNet")["val"]) == 1
+    assert (project / "build/done/smoke/own/01_ct_scans").stat().st_mtime == before
+
+
+def test_two_runs_never_share_a_gpu(tmp_path):
+    first, held = lock_one(["0", "1"], tmp_path)
+    second, also_held = lock_one(["0", "1"], tmp_path)
+    assert {first, second} == {"0", "1"}
+    held.close()
+    third, last = lock_one(["0", "1"], tmp_path)
+    assert third == first
+    also_held.close()
+    last.close()
+
+
+def test_a_lock_falls_with_the_process_that_held_it(tmp_path):
+    code = (
+        "import os, pathlib, sys; from liverutils.gpu import lock_one;"
+        f"gpu, lock = lock_one(['0'], pathlib.Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
+    )
+    killed = subprocess.run([sys.executable, "-c", code])
+    assert killed.returncode == -signal.SIGKILL
+    gpu, lock = lock_one(["0"], tmp_path)
+    assert gpu == "0"
+    lock.close()
+
+
+def test_a_command_sees_the_gpu_that_was_locked_for_it(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "test-a,test-b")
+    assert visible_gpus() == ["test-a", "test-b"]
+    show = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    command = [sys.executable, "-m", "liverutils.gpu", sys.executable, "-c", show]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "test-a"
