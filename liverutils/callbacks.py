@@ -167,6 +167,69 @@ class KeepBest(Callback):
         return self.patience is not None and self.learn.epoch - self.best_epoch >= self.patience
 
 
+class ReduceOnPlateau(Callback):
+    """Divide the learning rates where `patience` epochs have not raised the validation score.
+
+    fastai's ReduceLROnPlateau counts in itself and would forget when a run is resumed. This one
+    counts from the best epoch, which the checkpoint holds, as it holds the rates.
+    """
+
+    order = 62
+
+    def __init__(self, patience: int, factor: float = 3.0):
+        self.patience, self.factor = patience, factor
+
+    def after_epoch(self):
+        """Reduce the rates of all parameter groups, or leave them."""
+        waited = self.epoch - self.learn.keep_best.best_epoch
+        if waited and waited % self.patience == 0:
+            rates = [group["lr"] / self.factor for group in self.opt.hypers]
+            self.opt.set_hyper("lr", rates)
+            print(f"Epoch {self.epoch}: no better for {waited} epochs, rate now {rates[-1]:.2g}.")
+
+
+class TensorBoard(Callback):
+    """Write losses, learning rates and validation scores as TensorBoard reads them.
+
+    Args:
+        folder: `tensorboard --logdir` of all runs; this one gets a folder in it.
+        run: Name of the run.
+    """
+
+    order = 62
+
+    def __init__(self, folder: Path, run: str):
+        self.folder = folder / run
+
+    def before_fit(self):
+        """Open the event file; what a run that died wrote beyond its checkpoint does not count."""
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and seldom used
+
+        done = self.learn.first_epoch * len(self.dls.train)
+        self.writer = SummaryWriter(self.folder, purge_step=done)
+
+    def before_epoch(self):
+        """Remember the rates that the epoch starts with."""
+        self._rates = [group["lr"] for group in self.opt.hypers]
+
+    def after_epoch(self):
+        """Write the epoch; its scores stand at its last step."""
+        losses = torch.stack(self.learn.step_losses.losses).cpu()
+        first = self.epoch * len(losses)
+        for step, loss in enumerate(losses.tolist(), start=first):
+            self.writer.add_scalar("train/loss", loss, step)
+        last = first + len(losses) - 1
+        for number, rate in enumerate(self._rates):
+            self.writer.add_scalar(f"learning_rate/group_{number}", rate, last)
+        for name, score in self.learn.scorer.scores.items():
+            self.writer.add_scalar(f"validation/{name}", score, last)
+        self.writer.flush()
+
+    def after_fit(self):
+        """Close the event file."""
+        self.writer.close()
+
+
 class Checkpoint(Callback):
     """Save after every epoch all that a run needs to go on.
 
@@ -175,7 +238,7 @@ class Checkpoint(Callback):
         facts: What the run is (parameters, data, split); a checkpoint of another run is not used.
     """
 
-    order = 62
+    order = 63
 
     def __init__(self, path: Path, facts: dict[str, Any]):
         self.path, self.facts = path, json.loads(json.dumps(facts))

@@ -1,7 +1,9 @@
 """fastai Learners for the course, and the one way to train them."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,6 +13,7 @@ from fastai.callback.core import Callback, CancelEpochException
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
+from fastai.torch_core import trainable_params
 from torch import nn
 
 from liverutils.callbacks import (
@@ -18,7 +21,9 @@ from liverutils.callbacks import (
     EpochSeed,
     KeepBest,
     PatientScores,
+    ReduceOnPlateau,
     StepLosses,
+    TensorBoard,
     WriteLogs,
 )
 from liverutils.datasets.loaders import SliceLoader
@@ -50,6 +55,7 @@ def segmentation_learner(
     lr: float = 1e-3,
     weight_decay: float = 0.0,
     seed: int = 0,
+    splitter: Callable[[nn.Module], list] = trainable_params,
 ) -> CourseLearner:
     """Return a Learner for background, liver and tumour that scores each epoch by patient.
 
@@ -60,6 +66,8 @@ def segmentation_learner(
         lr: Peak of the one-cycle schedule.
         weight_decay: Of Adam.
         seed: What the epochs' seeds are made of.
+        splitter: Divides the parameters into groups, the first layers' first, that can be frozen
+            and have learning rates of their own.
     """
     scorer = PatientScores()
     metrics = [
@@ -73,6 +81,7 @@ def segmentation_learner(
         opt_func=partial(OptimWrapper, opt=partial(torch.optim.Adam, fused=True)),
         lr=lr,
         wd=weight_decay,
+        splitter=splitter,
         cbs=[scorer, StepLosses(), EpochSeed(seed)],
         metrics=metrics,
     )
@@ -93,6 +102,9 @@ def train(
     logs: RunLogs,
     resume: bool = True,
     patience: int | None = None,
+    encoder_lr: float | None = None,
+    reduce_on_plateau: int | None = None,
+    tensorboard_dir: Path | str | None = None,
 ) -> None:
     """Train on a one-cycle schedule, log every epoch, and leave the best epoch's weights in place.
 
@@ -105,19 +117,40 @@ def train(
         logs: Where the run writes.
         resume: Go on from the checkpoint of a run that died, if it is of this very run.
         patience: Stop when the validation score has not risen for so many epochs.
+        encoder_lr: Learning rate of the first parameter group; those between it and the last, which
+            has the learner's own, follow in equal ratios. By default all have the learner's.
+        reduce_on_plateau: Instead of the one-cycle schedule, hold the learning rate and reduce it
+            when the validation score has not risen for so many epochs.
+        tensorboard_dir: Write event files for TensorBoard below this folder too.
 
     Raises:
         FloatingPointError: A loss that is not finite; the sentence names the batch.
     """
     facts = run_facts(learn, epochs)
+    facts["training"] |= _schedule_facts(encoder_lr, reduce_on_plateau)
     learn.create_opt()
-    keep_best = KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)
+    learn.opt.set_hyper("lr", slice(encoder_lr, learn.lr) if encoder_lr else learn.lr)
+    rates = _rates(learn)
+    callbacks = [KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)]
+    if reduce_on_plateau:
+        callbacks.append(ReduceOnPlateau(reduce_on_plateau))
+    if tensorboard_dir:
+        callbacks.append(TensorBoard(Path(tensorboard_dir), logs.name))
     checkpoint = Checkpoint(logs.checkpoint, facts)
-    with learn.added_cbs([keep_best, checkpoint]):
+    with learn.added_cbs([*callbacks, checkpoint]):
         learn.first_epoch = checkpoint.load() if resume else 0
         logs.write("hyperparams", pd.DataFrame([facts["training"] | asdict(learn.settings)]))
-        learn.fit_one_cycle(epochs, learn.lr, cbs=WriteLogs(logs, learn.first_epoch))
+        write_logs = WriteLogs(logs, learn.first_epoch)
+        if reduce_on_plateau:
+            learn.fit(epochs, _rates(learn), cbs=write_logs)  # those of the checkpoint, if any
+        else:
+            learn.fit_one_cycle(epochs, rates, cbs=write_logs)
         learn.first_epoch = 0
+    _finish(learn, logs, facts)
+
+
+def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
+    """Take the best epoch's weights and write what the run was; its checkpoint has served."""
     best, best_facts = load_weights(logs.weights)
     learn.model.load_state_dict(best.state_dict())
     learn.best_epoch = best_facts["epoch"]
@@ -129,6 +162,19 @@ def train(
     }
     logs.write_run(learn.run_facts)
     logs.checkpoint.unlink(missing_ok=True)
+
+
+def _rates(learn: CourseLearner) -> list[float]:
+    """The learning rate of each parameter group."""
+    return [group["lr"] for group in learn.opt.hypers]
+
+
+def _schedule_facts(encoder_lr: float | None, reduce_on_plateau: int | None) -> dict[str, Any]:
+    """What differs from one rate in one cycle, for the logs."""
+    facts = {"encoder_lr": encoder_lr} if encoder_lr else {}
+    if reduce_on_plateau:
+        facts["optimizer"] = f"Adam, reduced after {reduce_on_plateau} epochs without a better one"
+    return facts
 
 
 def _cost(learn: CourseLearner, logs: RunLogs) -> dict[str, float]:

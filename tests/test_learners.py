@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 import torch
 from fastai.callback.core import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from liverutils.callbacks import PatientScores
 from liverutils.datasets.loaders import Augment, slice_loaders
 from liverutils.datasets.splits import split_patients
 from liverutils.errors import BadInput
@@ -22,6 +24,7 @@ from liverutils.inference import predict_volume, score_held_out
 from liverutils.learners import segmentation_learner, train
 from liverutils.logs import RunLogs, read_facts, read_run
 from liverutils.models import build_model, load_weights
+from liverutils.models.resnet_segmentation import encoder_and_head
 from liverutils.settings import Settings, choose_device, try_settings, use_settings
 
 EPOCHS = 3
@@ -232,6 +235,79 @@ def test_patience_stops_a_run_that_no_longer_improves(smoke_store, tmp_path):
     epochs_done = len(read_run(tmp_path, "UNet")["val"])
     assert epochs_done < 10
     assert epochs_done == learn.best_epoch + 3
+
+
+def resnet_learner(store, lr=1e-3):
+    dls = slice_loaders(store, split_patients(store.slices, seed=0), batch_size=16)
+    torch.manual_seed(0)
+    model = build_model("ResNet_segmentation", head_width=8)
+    return segmentation_learner(dls, model, lr=lr, splitter=encoder_and_head)
+
+
+class RatesSeen(Callback):
+    """Keep the learning rates of each epoch's start."""
+
+    def __init__(self):
+        self.rates = {}
+
+    def before_train(self):
+        self.rates[self.epoch] = [group["lr"] for group in self.opt.hypers]
+
+
+def test_frozen_encoder_keeps_its_kernels_and_the_head_learns(smoke_store):
+    learn = resnet_learner(smoke_store)
+    learn.freeze()
+    kernels = learn.model.stages[2][0].conv1.weight.detach().clone()
+    head = learn.model.head[0].weight.detach().clone()
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1)
+    assert torch.equal(learn.model.stages[2][0].conv1.weight, kernels)
+    assert not torch.equal(learn.model.head[0].weight, head)
+    learn.unfreeze()
+    assert all(p.requires_grad for p in learn.model.parameters())
+
+
+def test_parameter_groups_have_rates_in_equal_ratios(smoke_store, tmp_path):
+    learn, seen = resnet_learner(smoke_store), RatesSeen()
+    logs = RunLogs(tmp_path, "ResNet_segmentation")
+    with learn.added_cbs(seen):
+        train(learn, 1, logs=logs, encoder_lr=1e-5, reduce_on_plateau=9)
+    assert seen.rates[0] == pytest.approx([1e-5, 1e-4, 1e-3])
+    assert read_facts(tmp_path, "ResNet_segmentation")["training"]["encoder_lr"] == 1e-5
+
+
+@pytest.mark.parametrize("deaths", [[], [2, 3]])
+def test_rate_falls_on_the_plateau_and_a_resumed_run_knows_it(
+    smoke_store, tmp_path, monkeypatch, deaths
+):
+    monkeypatch.setattr(PatientScores, "selection_score", 0.5)
+    logs, seen = RunLogs(tmp_path, "UNet"), RatesSeen()
+    for epoch in deaths:
+        learn = make_learner(smoke_store)
+        with pytest.raises(KeyboardInterrupt), learn.added_cbs([seen, DieAfter(epoch)]):
+            train(learn, 6, logs=logs, reduce_on_plateau=2)
+    learn = make_learner(smoke_store)
+    with learn.added_cbs(seen):
+        train(learn, 6, logs=logs, reduce_on_plateau=2)
+    rates = [seen.rates[epoch][0] for epoch in range(6)]
+    assert rates == pytest.approx([1e-3] * 3 + [1e-3 / 3] * 2 + [1e-3 / 9])
+
+
+def test_tensorboard_reads_what_the_logs_say(smoke_store, tmp_path):
+    logs = RunLogs(tmp_path / "logs", "UNet")
+    with pytest.raises(KeyboardInterrupt):
+        learn = make_learner(smoke_store)
+        with learn.added_cbs(DieAfter(1)):
+            train(learn, EPOCHS, logs=logs, tensorboard_dir=tmp_path)
+    train(make_learner(smoke_store), EPOCHS, logs=logs, tensorboard_dir=tmp_path)
+    events = EventAccumulator(str(tmp_path / "UNet")).Reload()
+    tables = read_run(logs.folder, "UNet")
+    losses = events.Scalars("train/loss")
+    assert [event.step for event in losses] == tables["train"].step.tolist()
+    assert [event.value for event in losses] == pytest.approx(tables["train"].loss.tolist())
+    dice = [event.value for event in events.Scalars("validation/dice_avg_class_1")]
+    assert dice == pytest.approx(tables["val"].dice_avg_class_1.tolist())
+    assert len(events.Scalars("learning_rate/group_0")) == EPOCHS
 
 
 def test_every_setting_trains_and_gives_nearly_the_same_loss(smoke_store, tmp_path):

@@ -5,12 +5,14 @@ import pickle
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from liverutils.errors import BadInput
 from liverutils.losses import build_loss
 from liverutils.models import MODELS, build_model, count_parameters, load_weights, save_weights
 from liverutils.models.classifiers import CLASSIFIERS
+from liverutils.models.resnet_segmentation import encoder_and_head
 
 SMALL = {"UNet": {"width": 8}}
 
@@ -155,3 +157,51 @@ def test_dice_part_counts_each_pixel_for_one_class():
 def test_unknown_loss_is_said():
     with pytest.raises(BadInput, match="no loss"):
         build_loss("focal")
+
+
+@pytest.mark.parametrize("name", ["SimpleCNN", "ResNet_segmentation"])
+def test_any_size_gets_a_logit_per_pixel(name):
+    model = build_model(name).eval()
+    with torch.no_grad():
+        assert model(torch.zeros(1, 1, 101, 77)).shape == (1, 3, 101, 77)
+
+
+def test_simple_cnn_sees_38_pixels():
+    torch.manual_seed(0)
+    model = build_model("SimpleCNN", width=4).eval()
+    images = torch.randn(32, 1, 128, 128, requires_grad=True)
+    coarse = model.coarse(images)
+    assert coarse.shape == (32, 3, 16, 16)
+    coarse[:, :, 8, 8].sum().backward()
+    rows, columns = images.grad.abs().sum((0, 1)).nonzero().unbind(1)
+    assert rows.max() - rows.min() + 1 == columns.max() - columns.min() + 1 == 38
+
+
+@pytest.mark.parametrize("name", ["SimpleCNN", "ResNet_segmentation"])
+def test_weights_of_these_networks_come_back(name, tmp_path):
+    model = build_model(name, in_channels=3).eval()
+    save_weights(model, tmp_path / "w.safetensors", {})
+    loaded, _ = load_weights(tmp_path / "w.safetensors")
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), model(images))
+
+
+def test_simple_cnn_has_no_imagenet_weights():
+    with pytest.raises(BadInput, match="SimpleCNN has no ImageNet weights"):
+        build_model("SimpleCNN", pretrained=True)
+
+
+def test_segmentation_takes_the_classifier_s_weights_as_they_are(monkeypatch):
+    torch.manual_seed(0)
+    imagenet = torchvision.models.resnet18().state_dict()
+    monkeypatch.setattr("liverutils.models.classifiers._imagenet_weights", lambda name: imagenet)
+    stages = build_model("ResNet_segmentation", pretrained=True).stages
+    assert torch.equal(stages[3][0].conv1.weight, imagenet["layer3.0.conv1.weight"])
+    assert torch.allclose(stages[0][0].weight, imagenet["conv1.weight"].sum(1, keepdim=True))
+
+
+def test_parameter_groups_hold_each_weight_once():
+    model = build_model("ResNet_segmentation")
+    grouped = [id(p) for group in encoder_and_head(model) for p in group]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters())

@@ -13,17 +13,32 @@ from liverutils.errors import BadInput
 from liverutils.files import written_aside
 from liverutils.models.classifiers import CLASSIFIERS, classifier
 from liverutils.models.deeplab import ENCODERS, deeplabv3plus
+from liverutils.models.resnet_segmentation import ResNetSegmentation
+from liverutils.models.simple_cnn import SimpleCNN
 from liverutils.models.unet import UNet
 
 
-def _unet(name: str, pretrained: bool = False, **options) -> nn.Module:
-    if pretrained:
-        raise BadInput(f"{name} has no ImageNet weights: run it with pretrained=False.")
-    return UNet(**options)
+def _from_scratch(network: type[nn.Module]) -> Callable[..., nn.Module]:
+    """A builder of a network that has no ImageNet weights."""
+
+    def build(name: str, pretrained: bool = False, **options) -> nn.Module:
+        if pretrained:
+            raise BadInput(f"{name} has no ImageNet weights: run it with pretrained=False.")
+        return network(**options)
+
+    return build
+
+
+def _resnet_segmentation(name: str, **options) -> nn.Module:
+    return ResNetSegmentation(**options)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = (
-    {"UNet": _unet}
+    {
+        "SimpleCNN": _from_scratch(SimpleCNN),
+        "UNet": _from_scratch(UNet),
+        "ResNet_segmentation": _resnet_segmentation,
+    }
     | dict.fromkeys(CLASSIFIERS, classifier)
     | dict.fromkeys(ENCODERS, deeplabv3plus)
 )
