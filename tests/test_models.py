@@ -205,3 +205,10 @@ def test_parameter_groups_hold_each_weight_once():
     model = build_model("ResNet_segmentation")
     grouped = [id(p) for group in encoder_and_head(model) for p in group]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
+
+
+def test_imagenet_weights_that_cannot_be_downloaded_are_said(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(BadInput, match="weights of mobilenet_v2 cannot be downloaded"):
+        build_model("DeepLabV3Plus_MobileNet", pretrained=True)

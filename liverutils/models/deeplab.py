@@ -3,6 +3,8 @@
 import segmentation_models_pytorch as smp
 from torch import nn
 
+from liverutils.errors import BadInput
+
 ENCODERS = {
     "DeepLabV3Plus": "resnet34",
     "DeepLabV3Plus_ResNet34": "resnet34",
@@ -25,11 +27,21 @@ def deeplabv3plus(
         classes: Channels of the output.
         pretrained: Start the encoder from ImageNet weights.
         options: What else `segmentation_models_pytorch.DeepLabV3Plus` takes.
+
+    Raises:
+        BadInput: The ImageNet weights cannot be had.
     """
-    return smp.DeepLabV3Plus(
-        ENCODERS[name],
-        encoder_weights="imagenet" if pretrained else None,
-        in_channels=in_channels,
-        classes=classes,
-        **options,
-    )
+    try:
+        return smp.DeepLabV3Plus(
+            ENCODERS[name],
+            encoder_weights="imagenet" if pretrained else None,
+            in_channels=in_channels,
+            classes=classes,
+            **options,
+        )
+    except OSError as error:
+        raise BadInput(
+            f"The ImageNet weights of {ENCODERS[name]} cannot be downloaded: connect to the "
+            "internet or run with pretrained=False.",
+            fault="no_pretrained_weights",
+        ) from error
