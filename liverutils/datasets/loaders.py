@@ -120,9 +120,10 @@ class SliceSet:
     def __getitem__(self, index: int) -> tuple[Tensor, Targets]:
         return apply(lambda batch: batch[0], self.prepare(*self.gather([index])))
 
-    def of_volume(self, volume: str) -> "SliceSet":
-        """Return the slices of one scan only."""
-        chosen = np.flatnonzero(self.slices.volume == volume)
+    def of_volume(self, volume: str, view: str | None = None) -> "SliceSet":
+        """Return the slices of one scan only, in one view or in all that there are."""
+        of_view = self.slices.view.isin([view]) if view else True
+        chosen = np.flatnonzero((self.slices.volume == volume) & of_view)
         slices = self.slices.iloc[chosen].reset_index(drop=True)
         return replace(self, slices=slices, neighbours=self.neighbours[chosen])
 
