@@ -4,17 +4,26 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.torch_core import set_seed
+from torch import Tensor
 
+from liverutils.datasets.volumes import TUMOR
 from liverutils.files import written_aside
 from liverutils.logs import RunLogs
-from liverutils.metrics import PatientCounts
+from liverutils.metrics import (
+    SLICE_CLASSES,
+    PatientCounts,
+    roc_area,
+    score_auc,
+    score_classes,
+    score_images,
+)
 from liverutils.models import save_weights
 from liverutils.settings import Settings, use_settings
 
@@ -83,6 +92,7 @@ class PatientScores(Callback):
     """
 
     order = 40
+    tables: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def before_validate(self):
         """Start counting; a patient is known by the loader's table."""
@@ -94,10 +104,13 @@ class PatientScores(Callback):
     def after_loss(self):
         """Count one batch."""
         if not self.training:
-            start = self.iter * self.dl.bs
-            patient = self._codes[start : start + len(self.y)]
-            self._counts.add(self.pred.argmax(1), self.y, patient)
-            self._losses.append(self.loss * len(self.y))
+            self._count(self.pred, self.y)
+
+    def _count(self, logits: Tensor, masks: Tensor):
+        start = self.iter * self.dl.bs
+        patient = self._codes[start : start + len(masks)]
+        self._counts.add(logits.argmax(1), masks, patient)
+        self._losses.append(self.loss * len(masks))
 
     def after_validate(self):
         """Average over patients."""
@@ -116,16 +129,123 @@ class PatientScores(Callback):
         return scores | {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
 
 
+class ClassScores(Callback):
+    """Score each validation over its slices, which show no liver, liver, or liver with lesion.
+
+    Afterwards `scores` holds what `metrics.score_classes` makes of them, the area under the ROC
+    curve of lesion against none, and the mean loss.
+    """
+
+    order = 40
+
+    def before_validate(self):
+        """Start collecting."""
+        self._true, self._probabilities, self._losses = [], [], []
+
+    def after_loss(self):
+        """Keep one batch."""
+        if not self.training:
+            self._true.append(self.y)
+            self._probabilities.append(self.pred.float().softmax(1))
+            self._losses.append(self.loss * len(self.y))
+
+    def after_validate(self):
+        """Score the slices together."""
+        loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The validation loss of epoch {self.epoch} is {loss}: lower the learning rate; "
+                "the weights of the best finished epoch are kept."
+            )
+        true = torch.cat(self._true).cpu().numpy()
+        probabilities = torch.cat(self._probabilities).cpu().numpy()
+        scores = score_classes(true, probabilities)
+        self._confusion = scores["confusion"]
+        self._per_class = scores["per_class_accuracy"]
+        self.scores = {
+            "loss": loss,
+            "accuracy": scores["accuracy"],
+            "balanced_accuracy": float(np.nanmean(self._per_class)),
+            "auc_lesion": float(score_auc(true, probabilities)["auc"][2]),
+            "ece": scores["ece"],
+        }
+
+    @property
+    def selection_score(self) -> float:
+        """What the best epoch is chosen by: accuracy, averaged over the classes."""
+        return self.scores["balanced_accuracy"]
+
+    def log_row(self, part: str) -> dict[str, float]:
+        """Return the scores under the column names of the logs; `part` is "val" or "test"."""
+        return {f"{part}_{name}": value for name, value in self.scores.items()}
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """What each epoch logs besides: confusion, a row per true class, and accuracy by class."""
+        return {
+            "confusion": {"true": SLICE_CLASSES}
+            | dict(zip(SLICE_CLASSES, self._confusion.T, strict=True)),
+            "per_class_accuracy": dict(zip(SLICE_CLASSES, self._per_class[:, None], strict=True)),
+        }
+
+
+class MultiTaskScores(PatientScores):
+    """Score both tasks of each validation: masks by patient, and each slice by itself.
+
+    Afterwards `images` has a row per slice: the loader's table with what `metrics.score_images`
+    returns and `tumor_probability`.
+    """
+
+    def before_validate(self):
+        """Start counting."""
+        super().before_validate()
+        self._images = []
+
+    def after_loss(self):
+        """Count one batch and keep the scores of its slices."""
+        if not self.training:
+            (logits, tumor_logits), (masks, _) = self.pred, self.y
+            self._count(logits, masks)
+            tumor = {"tumor_probability": tumor_logits.sigmoid()}
+            self._images.append(score_images(logits, masks) | tumor)
+
+    def after_validate(self):
+        """Average over patients, over slices, and over what the slices of each patient say."""
+        super().after_validate()
+        scores = {
+            name: torch.cat([batch[name] for batch in self._images]).cpu().numpy()
+            for name in self._images[0]
+        }
+        self.images = self.dl.dataset.slices.assign(**scores)
+        self.scores |= {
+            "liver_iou_per_image": float(scores["liver_iou"].mean()),
+            "tumor_iou_per_image": float(scores["tumor_iou"].mean()),
+            "confidence_per_image": float(scores["confidence"].mean()),
+        } | tumor_aucs(self.images)
+
+
+def tumor_aucs(images: pd.DataFrame) -> dict[str, float]:
+    """Areas under the ROC curve of tumour in a slice, and in a patient; NaN where all are alike.
+
+    Args:
+        images: A row per slice: `patient`, `label`, `tumor_probability`. A patient's probability is
+            that of the most suspicious slice.
+    """
+    by_patient = images.groupby("patient")[["label", "tumor_probability"]].max()
+    return {
+        f"tumor_auc_per_{name}": roc_area(table.label == TUMOR, table.tumor_probability)
+        for name, table in (("slice", images), ("patient", by_patient))
+    }
+
+
 class WriteLogs(Callback):
-    """Write `_train`, `_val` and `_runtime` of a run after every epoch."""
+    """Write `_train`, `_val`, `_runtime` and the scorer's own tables after every epoch."""
 
     order = 60
 
     def __init__(self, logs: RunLogs, first_epoch: int):
-        self.logs = logs
-        self.tables = {
-            kind: logs.before_epoch(kind, first_epoch) for kind in ("train", "val", "runtime")
-        }
+        self.logs, self.first_epoch = logs, first_epoch
+        self.tables: dict[str, pd.DataFrame] = {}
 
     def before_epoch(self):
         """Start the clock."""
@@ -139,8 +259,12 @@ class WriteLogs(Callback):
         self._add("train", {"epoch": self.epoch, "step": steps, "loss": losses})
         self._add("val", {"epoch": [self.epoch]} | self.learn.scorer.log_row("val"))
         self._add("runtime", {"epoch": [self.epoch], "runtime": [runtime]})
+        for kind, columns in self.learn.scorer.tables.items():
+            self._add(kind, {"epoch": self.epoch} | columns)
 
     def _add(self, kind: str, columns: dict[str, Any]):
+        if kind not in self.tables:
+            self.tables[kind] = self.logs.before_epoch(kind, self.first_epoch)
         self.tables[kind] = pd.concat([self.tables[kind], pd.DataFrame(columns)], ignore_index=True)
         self.logs.write(kind, self.tables[kind])
 
@@ -228,6 +352,41 @@ class TensorBoard(Callback):
     def after_fit(self):
         """Close the event file."""
         self.writer.close()
+
+
+class TimeBudget(Callback):
+    """End training when its time is used up; score the test patients on the way.
+
+    After one half, three quarters and all of the time, at the end of the epoch in which it passes,
+    the test patients are scored and `_test` gets a row per phase. Epochs count with their
+    validation, tests do not; what a resumed run spent before counts.
+    """
+
+    order = 61.5  # When the epoch is logged and its weights are kept, before the checkpoint.
+    phases = (0.5, 0.75, 1.0)
+
+    def __init__(self, minutes: float, logs: RunLogs, first_epoch: int):
+        self.seconds, self.logs = 60 * minutes, logs
+        self.table = logs.before_epoch("test", first_epoch)
+
+    def after_epoch(self):
+        """Score the phases that have passed, and stop after the last."""
+        elapsed = self.learn.write_logs.tables["runtime"].runtime.sum()
+        passed = [phase for phase in self.phases if elapsed >= phase * self.seconds]
+        if due := passed[len(self.table) :]:
+            self._score_test(due, elapsed)
+        if elapsed >= self.seconds:
+            raise CancelFitException
+
+    def _score_test(self, phases: list[float], elapsed: float):
+        with self.learn.validation_context(inner=True):
+            self.learn._do_epoch_validate(dl=self.dls[2])
+        scores = self.learn.scorer.log_row("test")
+        first = ("epoch", "test_phase", "test_loss", "test_accuracy", "time_elapsed")
+        columns = dict.fromkeys(first) | scores
+        columns |= {"epoch": self.epoch, "test_phase": phases, "time_elapsed": elapsed}
+        self.table = pd.concat([self.table, pd.DataFrame(columns)], ignore_index=True)
+        self.logs.write("test", self.table)
 
 
 class Checkpoint(Callback):

@@ -1,5 +1,6 @@
 """fastai Learners for the course, and the one way to train them."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
@@ -14,21 +15,26 @@ from fastai.data.core import DataLoaders
 from fastai.learner import Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import trainable_params
-from torch import nn
+from torch import Tensor, nn
 
 from liverutils.callbacks import (
     Checkpoint,
+    ClassScores,
     EpochSeed,
     KeepBest,
+    MultiTaskScores,
     PatientScores,
     ReduceOnPlateau,
     StepLosses,
     TensorBoard,
+    TimeBudget,
     WriteLogs,
 )
 from liverutils.datasets.loaders import SliceLoader
+from liverutils.errors import BadInput
 from liverutils.logs import RunLogs
-from liverutils.losses import build_loss
+from liverutils.losses import TwoTasks, build_loss
+from liverutils.metrics import SLICE_CLASSES
 from liverutils.models import load_weights
 from liverutils.models.cost import network_cost
 from liverutils.settings import Settings, use_settings
@@ -69,24 +75,119 @@ def segmentation_learner(
         splitter: Divides the parameters into groups, the first layers' first, that can be frozen
             and have learning rates of their own.
     """
-    scorer = PatientScores()
-    metrics = [
-        ValueMetric(partial(_score, scorer, f"dice_avg_class_{number}"), f"{name}_dice")
-        for number, name in ((1, "liver"), (2, "tumour"))
-    ]
+    shown = {"liver_dice": "dice_avg_class_1", "tumour_dice": "dice_avg_class_2"}
+    learn = _learner(dls, model, build_loss(loss), PatientScores(), shown, lr, weight_decay, seed)
+    learn.splitter = splitter
+    learn.facts = {"loss": loss, "seed": seed}
+    return learn
+
+
+def multitask_learner(
+    dls: DataLoaders,
+    model: nn.Module,
+    *,
+    loss: str = "dice_cross_entropy",
+    tumor_weight: float = 0.3,
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+) -> CourseLearner:
+    """Return a Learner that segments liver and tumour and tells which slices show a tumour.
+
+    Args:
+        dls: From `slice_loaders` with target="both".
+        model: From `build_model`; logits (B, 3, H, W) and of a tumour (B,).
+        loss: Of the segmentation; a name that `losses.build_loss` knows.
+        tumor_weight: Of the second task, see `losses.TwoTasks`.
+        lr: Peak of the one-cycle schedule.
+        weight_decay: Of Adam.
+        seed: What the epochs' seeds are made of.
+    """
+    shown = {
+        "liver_dice": "dice_avg_class_1",
+        "tumour_dice": "dice_avg_class_2",
+        "tumour_auc": "tumor_auc_per_slice",
+    }
+    both = TwoTasks(build_loss(loss), tumor_weight)
+    learn = _learner(dls, model, both, MultiTaskScores(), shown, lr, weight_decay, seed)
+    learn.facts = {"loss": loss, "tumor_weight": tumor_weight, "seed": seed}
+    return learn
+
+
+def classification_learner(
+    dls: DataLoaders,
+    model: nn.Module,
+    *,
+    class_weights: str = "none",
+    lr: float = 1e-3,
+    weight_decay: float = 0.0,
+    seed: int = 0,
+) -> CourseLearner:
+    """Return a Learner that tells slices without liver, with liver, and with lesion apart.
+
+    Args:
+        dls: From `slice_loaders` with target="label".
+        model: From `build_model`; logits (B, 3).
+        class_weights: "balanced" weighs the cross-entropy of each class by the inverse of its share
+            of the training slices.
+        lr: Peak of the one-cycle schedule.
+        weight_decay: Of Adam.
+        seed: What the epochs' seeds are made of.
+
+    Raises:
+        BadInput: Training, validation or test patients whose slices are all of one class; an
+            unknown `class_weights`.
+    """
+    for part, loader in zip(("training", "validation", "test"), dls, strict=True):
+        _check_classes(part, loader.dataset.labels)
+    if class_weights not in ("none", "balanced"):
+        raise BadInput(f"class_weights is {class_weights!r}: it must be 'none' or 'balanced'.")
+    weights = None
+    if class_weights == "balanced":
+        slices = torch.bincount(dls.train.dataset.labels, minlength=len(SLICE_CLASSES))
+        weights = (slices.sum() / len(SLICE_CLASSES) / slices.clamp(min=1)).to(dls.device)
+    loss = nn.CrossEntropyLoss(weights)
+    shown = {"accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}
+    learn = _learner(dls, model, loss, ClassScores(), shown, lr, weight_decay, seed)
+    learn.facts = {"loss": "cross_entropy", "class_weights": class_weights, "seed": seed}
+    return learn
+
+
+def _check_classes(part: str, labels: Tensor) -> None:
+    present = labels.unique().tolist()
+    if len(present) < 2:
+        raise BadInput(
+            f"All {len(labels)} slices of the {part} patients are of class "
+            f"'{SLICE_CLASSES[present[0]]}': there is nothing to tell apart; add patients or "
+            "change the split's seed.",
+            fault="one_class",
+        )
+
+
+def _learner(
+    dls: DataLoaders,
+    model: nn.Module,
+    loss_func: nn.Module,
+    scorer: Callback,
+    shown: dict[str, str],
+    lr: float,
+    weight_decay: float,
+    seed: int,
+) -> CourseLearner:
+    """A learner whose progress table shows the scorer's scores: heading → name of the score."""
     learn = CourseLearner(
         dls,
         model.to(dls.device),
-        loss_func=build_loss(loss),
+        loss_func=loss_func,
         opt_func=partial(OptimWrapper, opt=partial(torch.optim.Adam, fused=True)),
         lr=lr,
         wd=weight_decay,
-        splitter=splitter,
         cbs=[scorer, StepLosses(), EpochSeed(seed)],
-        metrics=metrics,
+        metrics=[
+            ValueMetric(partial(_score, scorer, name), title) for title, name in shown.items()
+        ],
     )
     learn.scorer = scorer
-    learn.facts = {"loss": loss, "seed": seed}
     use_settings(learn, Settings())
     return learn
 
@@ -105,6 +206,7 @@ def train(
     encoder_lr: float | None = None,
     reduce_on_plateau: int | None = None,
     tensorboard_dir: Path | str | None = None,
+    minutes: float = 0,
 ) -> None:
     """Train on a one-cycle schedule, log every epoch, and leave the best epoch's weights in place.
 
@@ -122,11 +224,14 @@ def train(
         reduce_on_plateau: Instead of the one-cycle schedule, hold the learning rate and reduce it
             when the validation score has not risen for so many epochs.
         tensorboard_dir: Write event files for TensorBoard below this folder too.
+        minutes: Train for so long instead of for `epochs`, at a constant learning rate, since a
+            schedule would need to know its end; the test patients are scored on the way, see
+            `callbacks.TimeBudget`. 0 is no budget.
 
     Raises:
         FloatingPointError: A loss that is not finite; the sentence names the batch.
     """
-    facts = run_facts(learn, epochs)
+    facts = run_facts(learn, epochs, minutes)
     facts["training"] |= _schedule_facts(encoder_lr, reduce_on_plateau)
     learn.create_opt()
     learn.opt.set_hyper("lr", slice(encoder_lr, learn.lr) if encoder_lr else learn.lr)
@@ -141,7 +246,11 @@ def train(
         learn.first_epoch = checkpoint.load() if resume else 0
         logs.write("hyperparams", pd.DataFrame([facts["training"] | asdict(learn.settings)]))
         write_logs = WriteLogs(logs, learn.first_epoch)
-        if reduce_on_plateau:
+        if minutes:
+            budget = TimeBudget(minutes, logs, learn.first_epoch)
+            with learn.no_bar(), learn.no_logging():  # A bar counts towards a known end.
+                learn.fit(sys.maxsize, rates, cbs=[write_logs, budget])
+        elif reduce_on_plateau:
             learn.fit(epochs, _rates(learn), cbs=write_logs)  # those of the checkpoint, if any
         else:
             learn.fit_one_cycle(epochs, rates, cbs=write_logs)
@@ -201,7 +310,7 @@ def _scores_of_kept_epoch(learn: CourseLearner) -> dict[str, dict[str, float]]:
     return scores
 
 
-def run_facts(learn: CourseLearner, epochs: int) -> dict[str, Any]:
+def run_facts(learn: CourseLearner, epochs: int, minutes: float = 0) -> dict[str, Any]:
     """What makes this run itself: network, data, split and training, as JSON can hold it."""
     return {
         "model": learn.model.recipe,
@@ -211,9 +320,11 @@ def run_facts(learn: CourseLearner, epochs: int) -> dict[str, Any]:
             "learning_rate": learn.lr,
             "weight_decay": learn.wd,
             "batch_size": learn.dls.train.bs,
-            "epochs": epochs,
-            "optimizer": "Adam, one cycle",
+            "epochs": None if minutes else epochs,
+            "minutes": minutes or None,
+            "optimizer": "Adam, constant learning rate" if minutes else "Adam, one cycle",
             "augment": learn.dls.facts["augment"],
+            "sampling": learn.dls.facts["sampling"],
         }
         | learn.facts,
     }

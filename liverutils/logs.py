@@ -20,6 +20,7 @@ TABLES = (
     "hyperparams",
     "confusion",
     "per_class_accuracy",
+    "slices",
     "patients",
     "lesions",
 )

@@ -16,7 +16,14 @@ import torch
 from scipy import ndimage
 from scipy.spatial import KDTree
 from scipy.stats import bootstrap
-from sklearn.metrics import accuracy_score, confusion_matrix, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    auc,
+    confusion_matrix,
+    recall_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 from liverutils.datasets.volumes import LIVER, TUMOR
 from liverutils.errors import BadInput
@@ -297,6 +304,10 @@ class PatientCounts:
         """Pixels by patient, true and predicted label, int64 (patients, classes, classes)."""
         return self._counts.view(-1, self.classes, self.classes)
 
+    def overlaps(self, label: int) -> dict[str, torch.Tensor]:
+        """Return `overlap_scores` of each patient (patients,) for `label` and the labels above."""
+        return overlap_scores(_counts_of_class(self.confusion.double(), label))
+
     def scores(self) -> dict[str, float]:
         """Scores averaged over the patients seen, with `empty_mask_rule`.
 
@@ -320,6 +331,30 @@ class PatientCounts:
             if name != "pixel_accuracy"
         }
         return averages | {"pixel_accuracy": float((right / total).mean())}
+
+
+def score_images(logits: torch.Tensor, masks: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Score each picture of a batch by itself, on the device.
+
+    Args:
+        logits: (B, 3, H, W).
+        masks: True labels (B, H, W).
+
+    Returns:
+        `liver_iou` and `tumor_iou` (B,), with `empty_mask_rule`; `confidence` (B,), the mean
+        probability of the predicted label over the pixels predicted as liver or tumour, or over
+        the whole picture where there are none.
+    """
+    top, labels = logits.float().softmax(1).max(1)
+    counts = PatientCounts(len(masks), device=masks.device)
+    counts.add(labels, masks, torch.arange(len(masks), device=masks.device))
+    looked_at = labels >= LIVER
+    looked_at |= ~looked_at.any(2, keepdim=True).any(1, keepdim=True)
+    return {
+        "liver_iou": counts.overlaps(LIVER)["iou"],
+        "tumor_iou": counts.overlaps(TUMOR)["iou"],
+        "confidence": (top * looked_at).sum((1, 2)) / looked_at.sum((1, 2)),
+    }
 
 
 class Interval(NamedTuple):
@@ -377,6 +412,11 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     ).confidence_interval
     return Interval(float(mean), float(interval.low), float(interval.high))
+
+
+def roc_area(positive: np.ndarray, score: np.ndarray) -> float:
+    """Area under the ROC curve of (N,) scores; NaN where all are positive or none is."""
+    return float(roc_auc_score(positive, score)) if len(np.unique(positive)) == 2 else np.nan
 
 
 def summarise(patients: pd.DataFrame, *, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
@@ -466,15 +506,107 @@ def score_auc(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float | 
             "score patients with slices of at least two classes.",
             fault="one_class",
         )
-    auc = np.array([_auc(true == c, probabilities[:, c]) for c in range(len(SLICE_CLASSES))])
+    auc = np.array([roc_area(true == c, probabilities[:, c]) for c in range(len(SLICE_CLASSES))])
     liver, lesion = probabilities[:, 1], probabilities[:, 2]
     share = np.divide(lesion, liver + lesion, out=np.zeros_like(lesion), where=liver + lesion > 0)
     shows_liver = true > 0
     return {
         "auc": auc,
         "auc_mean": float(np.nanmean(auc)),
-        "auc_lesion_in_liver": _auc(true[shows_liver] == 2, share[shows_liver]),
+        "auc_lesion_in_liver": roc_area(true[shows_liver] == 2, share[shows_liver]),
     }
+
+
+class Roc(NamedTuple):
+    """A ROC curve with a band, and the area under it with an interval.
+
+    Attributes:
+        false_positive_rate: (101,) from 0 to 1.
+        sensitivity, low, high: (101,) true positive rate there, and its bootstrap interval.
+        auc: The area and its interval; the limits are NaN where all slices are of one group.
+    """
+
+    false_positive_rate: np.ndarray
+    sensitivity: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    auc: Interval
+
+
+def bootstrap_roc(
+    positive: np.ndarray,
+    score: np.ndarray,
+    groups: Sequence[str],
+    *,
+    n: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Roc:
+    """ROC curve of slices, with intervals that know which slices belong together.
+
+    Whole groups are drawn with replacement: slices of one patient are alike, so that drawing single
+    slices would count the same evidence many times over (cluster bootstrap; Field and Welsh 2007,
+    https://doi.org/10.1111/j.1467-9868.2007.00593.x).
+
+    Args:
+        positive: (N,) bool, slices to be found.
+        score: (N,) the higher, the more likely positive.
+        groups: (N,) the patient of each slice.
+        n: Bootstrap samples; one without positives or without negatives has no curve and is left
+            out.
+        seed: Of the draw.
+        level: Coverage of the intervals.
+
+    Raises:
+        BadInput: All slices are positive, or none is.
+    """
+    positive, score = np.asarray(positive, bool), np.asarray(score, float)
+    if positive.all() or not positive.any():
+        raise BadInput(
+            f"No ROC curve: {positive.sum()} of {len(positive)} slices are positive; score "
+            "patients with slices of both kinds.",
+            fault="one_class",
+        )
+    rates = np.linspace(0, 1, 101)
+    codes, names = pd.factorize(np.asarray(groups))
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)[:, codes]
+    both = draws[:, positive].any(1) & draws[:, ~positive].any(1)
+    curves = [_weighted_roc(positive, score, weights, rates) for weights in draws[both]]
+    tails = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    if len(names) < 2:
+        tails = np.full_like(tails, np.nan)
+    *sensitivity, area = _weighted_roc(positive, score, np.ones(len(score)), rates)
+    interval = Interval(area, *map(float, tails[:, -1]))
+    return Roc(rates, np.array(sensitivity), tails[0, :-1], tails[1, :-1], interval)
+
+
+def _weighted_roc(
+    positive: np.ndarray, score: np.ndarray, weights: np.ndarray, rates: np.ndarray
+) -> np.ndarray:
+    """Sensitivity at each of the false positive rates; behind these, the area under the curve."""
+    false_rate, true_rate, _ = roc_curve(positive, score, sample_weight=weights)
+    return np.append(np.interp(rates, false_rate, true_rate), auc(false_rate, true_rate))
+
+
+def calibration_bins(true: np.ndarray, probabilities: np.ndarray, bins: int = 15) -> pd.DataFrame:
+    """Sort slices by the probability of the predicted class into bins of equal width.
+
+    Args:
+        true: (N,) class of each slice.
+        probabilities: (N, C) after softmax.
+        bins: Number of bins; those without slices are left out.
+
+    Returns:
+        Per bin the mean `confidence`, the `accuracy`, and the number of `slices`.
+    """
+    true, probabilities = _as_class_pair(true, probabilities)
+    confidence = probabilities.max(1)
+    table = pd.DataFrame({"confidence": confidence, "right": probabilities.argmax(1) == true})
+    groups = table.groupby(np.minimum((confidence * bins).astype(int), bins - 1))
+    return groups.agg(
+        confidence=("confidence", "mean"), accuracy=("right", "mean"), slices=("right", "size")
+    )
 
 
 def expected_calibration_error(
@@ -482,16 +614,11 @@ def expected_calibration_error(
 ) -> float:
     """How far confidence is from accuracy, on average over slices.
 
-    Slices are sorted into `bins` of equal width by the probability of the predicted class; the
-    differences between mean probability and accuracy are averaged, weighted by slices per bin
-    (Guo et al. 2017, arXiv:1706.04599).
+    The differences between mean probability and accuracy of `calibration_bins` are averaged,
+    weighted by slices per bin (Guo et al. 2017, arXiv:1706.04599).
     """
-    true, probabilities = _as_class_pair(true, probabilities)
-    confidence = probabilities.max(1)
-    right = probabilities.argmax(1) == true
-    bin_of_slice = np.minimum((confidence * bins).astype(int), bins - 1)
-    differences = np.bincount(bin_of_slice, weights=confidence - right, minlength=bins)
-    return float(np.abs(differences).sum() / len(true))
+    table = calibration_bins(true, probabilities, bins)
+    return float(np.average((table.confidence - table.accuracy).abs(), weights=table.slices))
 
 
 def _as_binary_pair(
@@ -734,7 +861,3 @@ def _as_class_pair(true: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndar
             fault="not_probabilities",
         )
     return true, probabilities
-
-
-def _auc(positive: np.ndarray, score: np.ndarray) -> float:
-    return float(roc_auc_score(positive, score)) if len(np.unique(positive)) == 2 else np.nan

@@ -24,12 +24,19 @@ from scipy.ndimage import distance_transform_edt
 
 from liverutils.datasets.volumes import LIVER, TUMOR, VIEW_AXES, Case, View, take_plane
 from liverutils.files import written_aside
-from liverutils.metrics import bootstrap_interval
+from liverutils.metrics import (
+    SLICE_CLASSES,
+    Roc,
+    bootstrap_interval,
+    calibration_bins,
+    expected_calibration_error,
+)
 
 Window = tuple[float, float]
 
 LIVER_COLOUR = "#56B4E9"
 TUMOR_COLOUR = "#E69F00"
+CLASS_COLOURS = ("#999999", LIVER_COLOUR, TUMOR_COLOUR)
 OTHER_COLOURS = ("#009E73", "#CC79A7", "#0072B2", "#D55E00", "#000000")
 
 # Lowest and highest HU shown, from the level and width radiologists use. The liver window is
@@ -338,30 +345,53 @@ def plot_training(frames: Mapping[str, pd.DataFrame]) -> Figure:
         frames: The run's tables as `logs.read_run` returns them: "train" (epoch, step, loss) and
             "val" (epoch, val_loss, val_accuracy or dice_avg_class_1 and dice_avg_class_2).
     """
-    train, val = frames["train"], frames["val"]
     figure, (loss_ax, score_ax) = plt.subplots(1, 2, figsize=(9.0, 3.2), sharex=True)
-    steps = train.groupby("epoch").cumcount() + 1
-    progress = train["epoch"] + steps / train.groupby("epoch")["loss"].transform("size")
-    loss_ax.plot(
-        progress, train["loss"], color="silver", linewidth=0.8, label="training, each step"
-    )
-    means = train.groupby("epoch")["loss"].mean()
-    loss_ax.plot(means.index + 1, means, "o-", color="dimgrey", label="training, mean of the epoch")
-    loss_ax.plot(val["epoch"] + 1, val["val_loss"], "s-", color="black", label="validation")
-    loss_ax.set(xlabel="epochs done", ylabel="loss", ylim=(0, None))
+    _plot_losses(loss_ax, frames)
     scores = {
         "val_accuracy": ("accuracy", "black"),
         "dice_avg_class_1": ("liver Dice", LIVER_COLOUR),
         "dice_avg_class_2": ("tumour Dice", TUMOR_COLOUR),
     }
-    for column, (name, colour) in scores.items():
-        if column in val:
-            score_ax.plot(val["epoch"] + 1, val[column], "o-", color=colour, label=name)
-    score_ax.set(xlabel="epochs done", ylabel="validation score", ylim=(0, 1))
-    loss_ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-    loss_ax.legend()
-    score_ax.legend()
+    _plot_scores(score_ax, frames["val"], scores)
     return figure
+
+
+def plot_class_training(frames: Mapping[str, pd.DataFrame]) -> Figure:
+    """Plot the loss of a classifier, and its validation accuracy over all slices and by class.
+
+    Args:
+        frames: The run's tables as `logs.read_run` returns them: "train" (epoch, step, loss), "val"
+            (epoch, val_loss, val_accuracy) and "per_class_accuracy" (epoch and a column per class).
+    """
+    figure, (loss_ax, score_ax) = plt.subplots(1, 2, figsize=(9.0, 3.2), sharex=True)
+    _plot_losses(loss_ax, frames)
+    by_class = dict(zip(SLICE_CLASSES, zip(SLICE_CLASSES, CLASS_COLOURS, strict=True), strict=True))
+    together = frames["val"].merge(frames["per_class_accuracy"], on="epoch")
+    _plot_scores(score_ax, together, by_class | {"val_accuracy": ("all slices", "black")})
+    score_ax.set_ylabel("validation accuracy")
+    return figure
+
+
+def _plot_losses(ax: Axes, frames: Mapping[str, pd.DataFrame]) -> None:
+    train, val = frames["train"], frames["val"]
+    steps = train.groupby("epoch").cumcount() + 1
+    progress = train["epoch"] + steps / train.groupby("epoch")["loss"].transform("size")
+    ax.plot(progress, train["loss"], color="silver", linewidth=0.8, label="training, each step")
+    means = train.groupby("epoch")["loss"].mean()
+    ax.plot(means.index + 1, means, "o-", color="dimgrey", label="training, mean of the epoch")
+    ax.plot(val["epoch"] + 1, val["val_loss"], "s-", color="black", label="validation")
+    ax.set(xlabel="epochs done", ylabel="loss", ylim=(0, None))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend()
+
+
+def _plot_scores(ax: Axes, rows: pd.DataFrame, scores: Mapping[str, tuple[str, str]]) -> None:
+    """Plot those of the columns that there are: column → label and colour."""
+    for column, (name, colour) in scores.items():
+        if column in rows:
+            ax.plot(rows["epoch"] + 1, rows[column], "o-", color=colour, label=name)
+    ax.set(xlabel="epochs done", ylabel="validation score", ylim=(0, 1))
+    ax.legend()
 
 
 def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice", seed: int = 0) -> Figure:
@@ -393,6 +423,93 @@ def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice", seed: in
         xlim=(-0.02, 1.02), ylim=(1.5, -0.4), xlabel=f"{name} of each of {len(patients)} patients"
     )
     return figure
+
+
+# --- Classes of slices --------------------------------------------------------------------------
+
+
+def plot_confusion(confusion: np.ndarray, ax: Axes | None = None) -> Figure:
+    """Draw a confusion matrix: slices in each cell, shaded by their share of the true class.
+
+    Args:
+        confusion: (3, 3) slices, rows true, columns predicted, as `metrics.score_classes` counts.
+        ax: Where to draw; a new figure by default.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.6, 3.8))
+    share = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    ax.imshow(share, cmap="Greys", vmin=0, vmax=1)
+    for (row, column), slices in np.ndenumerate(confusion):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        text = f"{slices}\n{share[row, column]:.0%}"
+        ax.text(column, row, text, ha="center", va="center", color=colour)
+    names = [name.replace(" with ", "\nwith ") for name in SLICE_CLASSES]
+    ax.set_xticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="predicted", ylabel="true")
+    return ax.figure
+
+
+def plot_roc(curves: Mapping[str, Roc], ax: Axes | None = None) -> Figure:
+    """Plot ROC curves with their bands; the legend has the areas and their intervals.
+
+    Args:
+        curves: Name → what `metrics.bootstrap_roc` returns.
+        ax: Where to draw; a new figure by default.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.6, 4.4))
+    for (name, roc), colour in zip(curves.items(), OTHER_COLOURS, strict=False):
+        area, low, high = roc.auc
+        label = f"{name}: {area:.2f} ({low:.2f} to {high:.2f})"
+        ax.plot(roc.false_positive_rate, roc.sensitivity, color=colour, label=label)
+        ax.fill_between(roc.false_positive_rate, roc.low, roc.high, color=colour, alpha=0.15)
+    ax.plot([0, 1], [0, 1], ":", color="grey")
+    ax.set(xlabel="false positive rate", ylabel="sensitivity", xlim=(0, 1), ylim=(0, 1.01))
+    ax.set_aspect("equal")
+    ax.legend(loc="lower right")
+    return ax.figure
+
+
+def plot_reliability(
+    true: np.ndarray, probabilities: np.ndarray, bins: int = 10, ax: Axes | None = None
+) -> Figure:
+    """Plot accuracy against confidence; dots are as large as they hold slices.
+
+    Args:
+        true: (N,) class of each slice.
+        probabilities: (N, C) after softmax.
+        bins: Of equal width.
+        ax: Where to draw; a new figure by default.
+    """
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.6, 4.4))
+    table = calibration_bins(true, probabilities, bins)
+    ax.plot([0, 1], [0, 1], ":", color="grey")
+    ax.vlines(table.confidence, table.confidence, table.accuracy, color="silver")
+    sizes = 300 * table.slices / table.slices.max()
+    ax.scatter(table.confidence, table.accuracy, s=sizes, color=OTHER_COLOURS[0], zorder=3)
+    error = expected_calibration_error(true, probabilities, bins)
+    ax.set(xlabel="confidence of the network", ylabel="accuracy", xlim=(0, 1.02), ylim=(0, 1.02))
+    ax.set_title(f"expected calibration error {error:.2f}")
+    ax.set_aspect("equal")
+    return ax.figure
+
+
+def show_attention(
+    ax: Axes, picture: np.ndarray, attention: np.ndarray, *, window: Window, title: str = ""
+) -> None:
+    """Show a slice with a map over it of where a network looked.
+
+    Args:
+        ax: Where to draw.
+        picture: HU or grey values (rows, columns).
+        attention: 0…1 of the same shape, from `attention.grad_cam`.
+        window: (low, high) of the values shown from black to white.
+        title: Written above.
+    """
+    show_picture(ax, picture, window=window, title=title)
+    ax.imshow(attention, cmap="inferno", vmin=0, vmax=1, alpha=0.6 * attention)
 
 
 # --- Networks ---------------------------------------------------------------------------------
