@@ -13,7 +13,9 @@ from liverutils.errors import BadInput
 from liverutils.files import written_aside
 from liverutils.models.classifiers import CLASSIFIERS, classifier
 from liverutils.models.deeplab import ENCODERS, deeplabv3plus
+from liverutils.models.multitask import MultiTaskUNet
 from liverutils.models.resnet_segmentation import ResNetSegmentation
+from liverutils.models.resunet import ResUNet
 from liverutils.models.simple_cnn import SimpleCNN
 from liverutils.models.unet import UNet
 
@@ -38,6 +40,8 @@ MODELS: dict[str, Callable[..., nn.Module]] = (
         "SimpleCNN": _from_scratch(SimpleCNN),
         "UNet": _from_scratch(UNet),
         "ResNet_segmentation": _resnet_segmentation,
+        "ResUNet": _from_scratch(ResUNet),
+        "MultiView": _from_scratch(MultiTaskUNet),
     }
     | dict.fromkeys(CLASSIFIERS, classifier)
     | dict.fromkeys(ENCODERS, deeplabv3plus)
