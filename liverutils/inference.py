@@ -5,10 +5,10 @@ on the fly with the weights of a run.
 """
 
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm.auto import tqdm
 
 from liverutils.datasets.loaders import SliceLoader, SliceSet, apply_window, gathered_ahead
@@ -53,7 +54,8 @@ def class_probabilities(model: nn.Module, images: Tensor, settings: Settings) ->
     """Return class probabilities (B, classes, H, W), float32, of windowed images (B, C, H, W)."""
     dtype, is_mixed = getattr(torch, settings.dtype), settings.dtype != "float32"
     with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=is_mixed):
-        logits = model(images.contiguous(memory_format=settings.memory_format))
+        output = model(images.contiguous(memory_format=settings.memory_format))
+    logits = output[0] if isinstance(output, tuple) else output  # Masks are the first task.
     return logits.float().softmax(1)
 
 
@@ -112,12 +114,12 @@ class Painter:
 
     def paint(self, first: int, probabilities: Tensor) -> None:
         """Paint the slices from `first` on; `probabilities` (B, classes, size, size), anywhere."""
-        for index, picture in enumerate(probabilities, first):
+        found = (probabilities[:, 1:].amax(1) > probabilities[:, 0]).cpu().numpy()
+        for index, picture in enumerate(probabilities):
             if self.probabilities is not None:
-                self._keep(index, picture)
-            found = (picture.argmax(0) > 0).cpu().numpy()
-            if found.any():
-                self._paint_box(index, picture, found)
+                self._keep(first + index, picture)
+            if found[index].any():
+                self._paint_box(first + index, picture, found[index])
 
     def _paint_box(self, index: int, picture: Tensor, found: np.ndarray) -> None:
         """Interpolate only the box that holds all but background: around it all is background."""
@@ -129,7 +131,7 @@ class Painter:
             self._columns[columns, from_columns],
         )
         plane = as_picture(np.moveaxis(self.labels, self._axis, 0)[index])
-        plane[rows, columns] = scan.argmax(0)
+        plane[rows, columns] = _likeliest(scan)
 
     def _keep(self, index: int, picture: Tensor) -> None:
         scan = _interpolate(self._rows, picture, self._columns)
@@ -142,6 +144,15 @@ def _interpolate(rows: np.ndarray, picture: Tensor, columns: np.ndarray) -> np.n
     on_device = (torch.from_numpy(matrix).to(picture.device) for matrix in (rows, columns))
     rows, columns = on_device
     return (rows @ picture @ columns.T).cpu().numpy()
+
+
+def _likeliest(probabilities: np.ndarray) -> np.ndarray:
+    """Argmax over the first axis; NumPy's own takes ten times as long over so few classes."""
+    labels, highest = np.zeros(probabilities.shape[1:], np.uint8), probabilities[0]
+    for label, probability in enumerate(probabilities[1:], 1):
+        np.copyto(labels, label, where=probability > highest)
+        highest = np.maximum(highest, probability)
+    return labels
 
 
 def _box(found: np.ndarray, weights: np.ndarray) -> tuple[slice, slice]:
@@ -200,11 +211,18 @@ class TrainedNetwork:
         model: On its device, in evaluation mode.
         data: What it was trained on: view, size, window, intensity, context_slices.
         device: Where it computes.
+        settings: How it computes fastest there.
     """
 
     model: nn.Module
     data: dict[str, Any]
     device: torch.device
+    settings: Settings
+
+    @property
+    def views(self) -> list[View]:
+        """The views it was trained on, one or several."""
+        return self.data["view"].split("+")
 
 
 class Segmentation(NamedTuple):
@@ -232,7 +250,7 @@ def load_network(path: Path | str, device: str = "auto") -> TrainedNetwork:
             "nothing is guessed: take weights that a run of this course saved.",
             fault="no_facts",
         )
-    if data["target"] != "mask":
+    if data["target"] == "label":
         raise BadInput(
             f"The network in {path} classifies slices; take the weights of a segmentation.",
             fault="no_segmentation",
@@ -246,30 +264,46 @@ def load_network(path: Path | str, device: str = "auto") -> TrainedNetwork:
             fault="wrong_channels",
         )
     device = choose_device(device)
-    return TrainedNetwork(model.to(device), data, device)
+    fold_batch_norms(model)
+    image = torch.zeros(1, channels, data["size"], data["size"], device=device)
+    return TrainedNetwork(model, data, device, _fastest(model.to(device), image))
+
+
+def fold_batch_norms(model: nn.Module) -> None:
+    """Fold each batch normalisation that follows a convolution into its weights, in place.
+
+    A trained normalisation multiplies and adds constants, as the convolution can do itself; a
+    U-Net answers about a fifth faster.
+    """
+    for block in model.modules():
+        if isinstance(block, nn.Sequential):
+            for first, (layer, following) in enumerate(pairwise(block)):
+                if isinstance(layer, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
+                    block[first] = fuse_conv_bn_eval(layer, following)
+                    block[first + 1] = nn.Identity()
 
 
 def segment(
     network: TrainedNetwork,
     case: Case,
     *,
+    view: View | None = None,
     augment: bool = False,
     keep_probabilities: bool = False,
     progress: bool = False,
 ) -> Segmentation:
     """Segment a scan that has no labels, slice by slice, in memory bounded by the volume.
 
-    A thread cuts the next slices and another one paints the last ones while the network works.
-
     Args:
         network: From `load_network`.
         case: The scan.
+        view: One of the network's views; by default all of them, and their mean counts.
         augment: Average over `TEST_TIME_CHANGES`; takes five times as long.
         keep_probabilities: Return the probabilities too.
         progress: Show a progress bar.
 
     Raises:
-        BadInput: other_intensity.
+        BadInput: other_intensity, other_view.
     """
     if case.intensity != network.data["intensity"]:
         raise BadInput(
@@ -277,36 +311,60 @@ def segment(
             f"{network.data['intensity']} values: take weights for such scans.",
             fault="other_intensity",
         )
-    view, size = network.data["view"], network.data["size"]
-    resampler = Resampler.for_scan(case.image.shape, case.spacing, view, size)
-    painter = Painter(resampler, view, case.image.shape, keep_probabilities)
-    depth, done, painted = case.image.shape[VIEW_AXES[view]], 0, None
-    settings = None
-    batches = gathered_ahead(_cut_batches(network, case, resampler), pin=False)
-    with (
-        ThreadPoolExecutor(1) as pool,
-        tqdm(total=depth, unit="slice", disable=not progress) as bar,
-    ):
+    if view and view not in network.views:
+        raise BadInput(
+            f"The network was trained on {' and '.join(network.views)} slices, not on {view} ones: "
+            "choose what it knows, or other weights.",
+            fault="other_view",
+        )
+    views = [view] if view else network.views
+    keep = keep_probabilities or len(views) > 1
+    painted = (_segment_view(network, case, view, augment, keep, progress) for view in views)
+    if len(views) == 1:
+        return next(painted)
+    probabilities = _mean([of_view.probabilities for of_view in painted])
+    return Segmentation(_labels_of(probabilities), probabilities if keep_probabilities else None)
+
+
+def _segment_view(
+    network: TrainedNetwork, case: Case, view: View, augment: bool, keep: bool, progress: bool
+) -> Segmentation:
+    """Segment from the slices of one view; a thread cuts the next ones while the network works."""
+    resampler = Resampler.for_scan(case.image.shape, case.spacing, view, network.data["size"])
+    painter = Painter(resampler, view, case.image.shape, keep)
+    batches = gathered_ahead(_cut_batches(network, case, view, resampler), pin=False)
+    depth, done = case.image.shape[VIEW_AXES[view]], 0
+    with tqdm(total=depth, desc=view, unit="slice", disable=not progress) as bar:
         for (raw,) in batches:
             images = apply_window(raw.to(network.device), network.data["window"])
-            settings = settings or _fastest(network.model, images[:1])
-            probabilities = _predict(network.model, images, settings, augment)
-            if painted:
-                painted.result()
-            painted = pool.submit(painter.paint, done, probabilities)
+            painter.paint(done, _predict(network, images, augment))
             done += len(images)
             bar.update(len(images))
-        painted.result()
     return Segmentation(painter.labels, painter.probabilities)
 
 
+def _mean(volumes: list[np.ndarray]) -> np.ndarray:
+    """Mean of uint8 volumes, plane by plane, in the place of the first."""
+    for planes in zip(*(np.moveaxis(volume, 2, 0) for volume in volumes), strict=True):
+        planes[0][:] = np.rint(np.mean(planes, axis=0, dtype=np.float32))
+    return volumes[0]
+
+
+def _labels_of(probabilities: np.ndarray) -> np.ndarray:
+    """Labels (X, Y, Z) of probabilities as `Painter` keeps them."""
+    labels = np.zeros(probabilities.shape[:3], np.uint8, order="F")
+    for index in range(labels.shape[2]):
+        liver, tumor = np.moveaxis(probabilities[:, :, index], -1, 0).astype(np.int16)
+        labels[..., index] = _likeliest(np.stack([255 - liver, liver - tumor, tumor]))
+    return labels
+
+
 def _cut_batches(
-    network: TrainedNetwork, case: Case, resampler: Resampler
+    network: TrainedNetwork, case: Case, view: View, resampler: Resampler
 ) -> Iterator[tuple[Tensor]]:
     """Yield raw slices with their neighbours, (B, C, size, size) int16, each slice cut once."""
-    view, size, context = (network.data[key] for key in ("view", "size", "context_slices"))
-    depth = case.image.shape[VIEW_AXES[view]]
-    step = max(1, PIXELS_PER_BATCH[network.device.type] // size**2)
+    context, depth = network.data["context_slices"], case.image.shape[VIEW_AXES[view]]
+    step = max(1, PIXELS_PER_BATCH[network.device.type] // resampler.size**2)
 
     @lru_cache(maxsize=2 * context + 1)
     def cut(index: int) -> np.ndarray:
@@ -321,26 +379,30 @@ def _cut_batches(
 def _fastest(model: nn.Module, images: Tensor) -> Settings:
     """Try which settings answer fastest, and lay the network out for them."""
     half = "bfloat16" if images.device.type == "cpu" else "float16"
-    seconds = {}
-    for settings in (Settings(d, last) for d in ("float32", half) for last in (False, True)):
-        model.to(memory_format=settings.memory_format)
-        class_probabilities(model, images, settings)
-        start = time.perf_counter()
-        class_probabilities(model, images, settings).cpu()
-        seconds[settings] = time.perf_counter() - start
-    fastest = min(seconds, key=seconds.get)
+    fastest = min((Settings("float32"), Settings(half)), key=partial(_time_forward, model, images))
+    turned = replace(fastest, channels_last=True)
+    fastest = min((fastest, turned), key=partial(_time_forward, model, images))
     model.to(memory_format=fastest.memory_format)
     return fastest
 
 
-def _predict(model: nn.Module, images: Tensor, settings: Settings, augment: bool) -> Tensor:
+def _time_forward(model: nn.Module, images: Tensor, settings: Settings) -> float:
+    """Seconds of a second pass."""
+    model.to(memory_format=settings.memory_format)
+    class_probabilities(model, images, settings)
+    start = time.perf_counter()
+    class_probabilities(model, images, settings).cpu()
+    return time.perf_counter() - start
+
+
+def _predict(network: TrainedNetwork, images: Tensor, augment: bool) -> Tensor:
     """Return class probabilities, averaged over turned and zoomed copies where `augment` is set."""
     if not augment:
-        return class_probabilities(model, images, settings)
+        return class_probabilities(network.model, images, network.settings)
     total = 0
     for degrees, zoom in TEST_TIME_CHANGES:
         there, back = (_transform(sign * degrees, zoom**sign) for sign in (1, -1))
-        probabilities = class_probabilities(model, _warp(images, there), settings)
+        probabilities = class_probabilities(network.model, _warp(images, there), network.settings)
         total = total + _warp(probabilities, back)
     return total / len(TEST_TIME_CHANGES)
 
@@ -368,11 +430,12 @@ def keep_largest_liver(labels: np.ndarray) -> None:
     Tumours outside the liver go with the pieces they are, or lie, in. Voxels that touch by a face
     are connected.
     """
-    boxes = ndimage.find_objects(labels > 0)
+    turned = labels.T  # In the order of memory, which SciPy walks through faster.
+    boxes = ndimage.find_objects((turned > 0).view(np.uint8))
     if not boxes:
         return
-    labels = labels[boxes[0]]
-    pieces, n_pieces = ndimage.label(labels)
+    box = turned[boxes[0]]
+    pieces, n_pieces = ndimage.label(box)
     if n_pieces > 1:
-        sizes = np.bincount(pieces[labels > 0])
-        labels[pieces != sizes.argmax()] = 0
+        sizes = np.bincount(pieces[box > 0])
+        box[pieces != sizes.argmax()] = 0

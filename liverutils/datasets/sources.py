@@ -139,6 +139,23 @@ def find_cases(source: str, raw: Path | str) -> list[CaseFiles]:
     return cases
 
 
+def read_scan(place: Path | str) -> Case:
+    """Read one scan without labels: a NIfTI file, or the folder or archive of a CT series.
+
+    Raises:
+        BadInput: As `volumes.case_from_nifti` and `dicom.case_from_dicom`; missing.
+    """
+    place = Path(place)
+    name = place.name.split(".")[0]
+    read = case_from_nifti if is_nifti(place) else case_from_dicom
+    return read(place, patient=name, volume=name)
+
+
+def is_nifti(path: Path) -> bool:
+    """Say whether the name is that of a NIfTI file."""
+    return re.search(r"\.nii(\.gz)?$", path.name) is not None
+
+
 def known_source(name: str) -> Source:
     """Return the data set of this name. Raises BadInput, unknown_source."""
     if name not in SOURCES:
@@ -489,10 +506,10 @@ def _find_folder(raw: Path) -> list[CaseFiles]:
     own_folder = raw / raw.name.split(".")[0]
     if is_archive(raw) and all(file.is_relative_to(own_folder) for file in files):
         raw = own_folder
-    niftis = [file for file in files if re.search(r"\.nii(\.gz)?$", file.name)]
-    masks = _by_name(raw, (file for file in niftis if _is_mask(file)))
-    images = _by_name(raw, (file for file in niftis if not _is_mask(file)))
-    series = _by_name(raw, _dicom_places(files))
+    niftis = [file for file in files if is_nifti(file)]
+    masks = by_name(raw, (file for file in niftis if _is_mask(file)))
+    images = by_name(raw, (file for file in niftis if not _is_mask(file)))
+    series = by_name(raw, _dicom_places(files))
     return [
         CaseFiles(
             "folder", name.split("/")[0], name.replace("/", "-"), place, masks.get(name), read
@@ -507,8 +524,14 @@ def _is_mask(file: Path) -> bool:
     return not MASK_WORDS.isdisjoint({words[0], words[-1], file.parent.name.lower()})
 
 
-def _by_name(raw: Path, places: Iterable[Path]) -> dict[str, Path]:
-    """Return the places by the names of their folders and files, without marks and suffixes."""
+def by_name(raw: Path, places: Iterable[Path]) -> dict[str, Path]:
+    """Return the places by the names of their folders and files, without marks and suffixes.
+
+    `bert/mask.nii.gz`, `bert_mask.nii` and `segmentation-bert.nii.gz` are all named `bert`.
+
+    Raises:
+        BadInput: duplicate_cases.
+    """
     named: dict[str, Path] = {}
     for place in places:
         parts = map(_without_marks, place.relative_to(raw).parts or (raw.name,))
