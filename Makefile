@@ -11,7 +11,7 @@ WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test lab bench clean
+.PHONY: run test lab bench readme
 
 run: $(VENV)/.installed
 	profile="$(PROFILE)"; \
@@ -30,6 +30,9 @@ lab: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	python -m tests.benchmarks
+
+readme: $(VENV)/.installed
+	python -m liverutils.readme
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

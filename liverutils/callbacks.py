@@ -270,7 +270,10 @@ class WriteLogs(Callback):
 
 
 class KeepBest(Callback):
-    """Keep the weights of the best validation epoch; stop when it lies `patience` epochs back."""
+    """Keep the weights of the best validation epoch; stop when it lies `patience` epochs back.
+
+    They are kept in half precision, and what is scored later is what was kept.
+    """
 
     order = 61
 
@@ -284,7 +287,7 @@ class KeepBest(Callback):
         if score > self.best:
             self.best, self.best_epoch = score, self.epoch
             chosen = {"epoch": self.epoch, "validation_score": score}
-            save_weights(self.model, self.path, self.facts | chosen)
+            save_weights(self.model, self.path, self.facts | chosen, half=True)
 
     def is_over(self) -> bool:
         """Whether training should stop."""

@@ -82,7 +82,7 @@ def test_run_json_says_what_the_run_was(finished, smoke_store):
     assert min(facts["cost"].values()) > 0
     assert set(facts["scores"]) == {"train", "val", "test"}
     kept = read_run(logs.folder, "UNet")["val"].set_index("epoch").loc[learn.best_epoch]
-    assert facts["scores"]["val"] == pytest.approx(kept.to_dict(), abs=1e-6)
+    assert facts["scores"]["val"] == pytest.approx(kept.to_dict(), abs=5e-3)  # half precision
     assert facts["wall_time_s"] > 0 and facts["peak_memory_mb"]["process"] > 0
 
 

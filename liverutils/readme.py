@@ -1,0 +1,116 @@
+"""The README's results and gallery, written from the logs: `make readme`."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from liverutils.classification import LESION
+from liverutils.compare import Run, comparable_groups, load_runs
+from liverutils.course import repository_root
+from liverutils.files import written_aside
+from liverutils.metrics import SLICE_CLASSES, Interval, bootstrap_interval, bootstrap_roc
+
+SEGMENTATION = ("patients.liver_dice", "cost.ms_per_slice")
+CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
+
+
+def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
+    """Replace what stands between the markers of the README by what the logs say now."""
+    text = readme.read_text()
+    for name, content in {
+        "results": results(logs_dir),
+        "gallery": pictures(gallery),
+    }.items():
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = marked.sub(lambda found, new=content: f"{found[1]}{new}\n{found[2]}", text)
+    with written_aside(readme) as aside:
+        aside.write_text(text)
+
+
+def results(logs_dir: Path) -> str:
+    """Return the Markdown tables of all phantom runs that share their held-out patients."""
+    runs = {
+        name: run
+        for name, run in load_runs(logs_dir).items()
+        if run.source == "phantom" and "/" not in name
+    }
+    masks = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)}
+    classes = {name: run for name, run in runs.items() if run.has(*CLASSIFICATION)}
+    parts = []
+    if masks:
+        group = comparable_groups(masks)[0]
+        parts += [_heading("Segmentation", group), _table(map(_segmentation_row, group.values()))]
+    if classes:
+        group = comparable_groups(classes)[0]
+        parts += [_heading("Classification", group), _table(map(_class_row, group.values()))]
+    return "\n\n".join(parts)
+
+
+def pictures(gallery: Path) -> str:
+    """Return the contact sheet of every run, as Markdown links."""
+    sheets = sorted(gallery.glob("*/contact_sheet.png"))
+    rows = [
+        f"[{sheet.parent.name}]({gallery.name}/{sheet.parent.name}/contact_sheet.png)"
+        for sheet in sheets
+    ]
+    return " · ".join(rows)
+
+
+def _heading(task: str, runs: dict[str, Run]) -> str:
+    first = next(iter(runs.values()))
+    machine = first.facts["machine"]
+    return (
+        f"**{task}**, phantom, {len(first.held_out)} held-out patients; "
+        f"trained on {machine['device']}."
+    )
+
+
+def _segmentation_row(run: Run) -> dict[str, str]:
+    patients = run.tables["patients"]
+    return {
+        "run": _link(run),
+        "liver Dice": _interval(bootstrap_interval(patients.liver_dice)),
+        "tumour Dice": _interval(bootstrap_interval(patients.tumor_dice)),
+        "liver HD95, mm": f"{patients.liver_hd95_mm.mean():.1f}",
+    } | _costs(run)
+
+
+def _class_row(run: Run) -> dict[str, str]:
+    patients, slices = run.tables["patients"], run.tables["slices"]
+    lesion = bootstrap_roc(slices.true == LESION, slices[SLICE_CLASSES[LESION]], slices.patient).auc
+    return {
+        "run": _link(run),
+        "accuracy": _interval(bootstrap_interval(patients.accuracy, patients.slices)),
+        "AUC lesion or none": _interval(lesion),
+    } | _costs(run)
+
+
+def _costs(run: Run) -> dict[str, str]:
+    cost = run.facts["cost"]
+    return {
+        "pixels": str(run.facts["data"]["size"]),
+        "parameters, M": f"{cost['parameters'] / 1e6:.2f}",
+        "ms a slice": f"{cost['ms_per_slice']:.1f}",
+        "training, min": f"{run.tables['runtime'].runtime.sum() / 60:.1f}",
+    }
+
+
+def _link(run: Run) -> str:
+    return f"[{run.name}](logs/notebooks/{run.name}.ipynb)"
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def _table(rows: Iterable[dict[str, str]]) -> str:
+    table = pd.DataFrame(rows)
+    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    root = repository_root()
+    write_readme(root / "README.md", root / "logs", root / "images_gallery")
