@@ -291,9 +291,9 @@ def slice_loaders(
         loader(split.test, training=False),
         device=device,
     )
-    kept = ("source", "fingerprint", "view", "size", "intensity")
+    kept = ("source", "fingerprint", "view", "size", "intensity", "cropped_to")
     dls.facts = {
-        "data": {key: store.info[key] for key in kept}
+        "data": {key: store.info[key] for key in kept if key in store.info}
         | {"window": list(window), "context_slices": context_slices, "target": target},
         "split": {part: list(patients) for part, patients in asdict(split).items()},
         "augment": asdict(augment) if augment else None,
