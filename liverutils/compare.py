@@ -34,10 +34,28 @@ class Run:
         return (self.facts.get("data") or {}).get("fingerprint")
 
     @property
+    def source(self) -> str | None:
+        """The data set the run was made from; None where it was not logged."""
+        return (self.facts.get("data") or {}).get("source")
+
+    @property
     def held_out(self) -> frozenset[str] | None:
         """The patients that the logged split keeps for the test; None where it was not logged."""
         split = self.facts.get("split") or {}
         return frozenset(map(str, split["test"])) if "test" in split else None
+
+    def has(self, *needs: str) -> bool:
+        """Whether the run logged all of these: "val", "val.val_loss" or "cost.ms_per_slice".
+
+        Before the dot stands a table or a fact of `<run>_run.json`, behind it a column or key.
+        """
+        return all(self._has(*need.split(".")) for need in needs)
+
+    def _has(self, part: str, name: str | None = None) -> bool:
+        logged = self.tables.get(part, self.facts.get(part))
+        if not isinstance(logged, pd.DataFrame | dict) or len(logged) == 0:
+            return False
+        return name is None or name in logged
 
 
 def load_runs(logs_dir: Path | str) -> dict[str, Run]:
@@ -82,19 +100,47 @@ def score_table(runs: dict[str, Run], *, n: int = 10_000, seed: int = 0) -> pd.D
 
 
 def run_table(runs: dict[str, Run]) -> pd.DataFrame:
-    """One row per run: how long it trained and what it reached.
+    """One row per run: how long it trained, what it cost and what it reached.
 
     Returns:
-        `run`, `epochs`, `minutes` (sum of the runtime log) and the values of one epoch, each with
-        its table's name in front: `train_loss` (mean over steps), `val_loss`,
-        `val_dice_avg_class_1`, `test_loss`, … It is the epoch whose weights were kept (`best_epoch`
-        of `<run>_run.json`), else that of the least validation loss, else the last. What a run did
-        not log is NaN.
+        `run`, `data` (its source), `epochs`, `minutes` (sum of the runtime log), what
+        `<run>_run.json` says under `cost`, and the values of one epoch, each with its table's name
+        in front: `train_loss` (mean over steps), `val_loss`, `val_dice_avg_class_1`, `test_loss`, …
+        It is the epoch whose weights were kept (`best_epoch` of `<run>_run.json`), else that of the
+        least validation loss, else the last. Where `<run>_run.json` has `scores` of the kept
+        weights, they stand instead. What a run did not log is NaN.
 
     Raises:
         BadInput: A table without epochs.
     """
     return pd.DataFrame([_run_row(run) for run in runs.values()])
+
+
+def kept_epoch(run: Run) -> int | None:
+    """The epoch whose weights were kept, else that of the least validation loss, else None."""
+    if "best_epoch" in run.facts:
+        return run.facts["best_epoch"]
+    losses = run.tables.get("val", pd.DataFrame()).get("val_loss", pd.Series(dtype=float))
+    return int(by_epoch(run, "val")["val_loss"].idxmin()) if losses.notna().any() else None
+
+
+def at_kept_epoch(run: Run, table: str) -> pd.Series:
+    """Return the numbers of a table at `kept_epoch`, or at the last one where that is not there."""
+    rows, kept = by_epoch(run, table), kept_epoch(run)
+    return rows.loc[kept] if kept in rows.index else rows.iloc[-1]
+
+
+def by_epoch(run: Run, table: str) -> pd.DataFrame:
+    """Return the numbers of a table by epoch; what has several rows an epoch is averaged.
+
+    Raises:
+        BadInput: A table without epochs.
+    """
+    rows = run.tables[table]
+    if "epoch" not in rows:
+        raise BadInput(f"{run.name}_{table}.csv has no column epoch.", fault="broken_log")
+    numbers = rows.drop(columns="step", errors="ignore")
+    return numbers.groupby("epoch").mean(numeric_only=True)
 
 
 def check_comparable(runs: dict[str, Run]) -> None:
@@ -129,6 +175,19 @@ def check_comparable(runs: dict[str, Run]) -> None:
                 f"{reference.fingerprint} and {run.fingerprint}): compare runs of one data set.",
                 fault="different_data",
             )
+
+
+def comparable_groups(runs: dict[str, Run]) -> list[dict[str, Run]]:
+    """Sort the runs with one row per scored patient into groups that may be compared.
+
+    The largest group comes first; see `check_comparable` for what may be compared.
+    """
+    groups: dict[tuple, dict[str, Run]] = {}
+    for name, run in runs.items():
+        if run.has("patients.patient") and run.tables["patients"]["patient"].is_unique:
+            same = (_scored_patients(run), run.held_out, run.fingerprint)
+            groups.setdefault(same, {})[name] = run
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def compare_runs(
@@ -241,35 +300,17 @@ def _scored_patients(run: Run) -> frozenset[str]:
 
 
 def _run_row(run: Run) -> dict[str, float | str]:
-    epochs = {
-        table: _by_epoch(run.name, table, run.tables[table])
-        for table in ("train", "val", "test")
-        if table in run.tables
-    }
+    epochs = {part: by_epoch(run, part) for part in ("train", "val", "test") if part in run.tables}
     runtime = run.tables.get("runtime", pd.DataFrame()).get("runtime", pd.Series([np.nan]))
     row = {
         "run": run.name,
+        "data": run.source,
         "epochs": max((len(rows) for rows in epochs.values()), default=0),
         "minutes": runtime.sum(skipna=False) / 60,
     }
-    best = _best_epoch(run.facts, epochs.get("val", pd.DataFrame()))
-    for table, rows in epochs.items():
-        if len(rows):
-            values = rows.loc[best] if best in rows.index else rows.iloc[-1]
-            prefix = f"{table}_"
-            row |= {prefix + name.removeprefix(prefix): value for name, value in values.items()}
+    row |= run.facts.get("cost") or {}
+    values = {part: at_kept_epoch(run, part) for part, rows in epochs.items() if len(rows)}
+    for part, scores in (*values.items(), *(run.facts.get("scores") or {}).items()):
+        prefix = f"{part}_"
+        row |= {prefix + name.removeprefix(prefix): value for name, value in scores.items()}
     return row
-
-
-def _best_epoch(facts: dict[str, Any], val: pd.DataFrame) -> int | None:
-    if "best_epoch" in facts:
-        return facts["best_epoch"]
-    losses = val.get("val_loss", pd.Series(dtype=float))
-    return losses.idxmin() if losses.notna().any() else None
-
-
-def _by_epoch(run: str, table: str, rows: pd.DataFrame) -> pd.DataFrame:
-    if "epoch" not in rows:
-        raise BadInput(f"{run}_{table}.csv has no column epoch.", fault="broken_log")
-    numbers = rows.drop(columns="step", errors="ignore")
-    return numbers.groupby("epoch").mean(numeric_only=True)

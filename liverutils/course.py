@@ -5,12 +5,15 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
+from IPython.display import Markdown, display
 
+from liverutils.compare import Run
 from liverutils.datasets.phantom import COHORTS, make_cohort
 from liverutils.datasets.sources import CaseFiles, find_cases
 from liverutils.datasets.store import SliceStore, build_store
@@ -114,6 +117,39 @@ def open_course_store(
     folder = resolve(f"data/{dataset}/{view}-{image_size}")
     cases = find_course_cases(dataset, data_dir)
     return build_store(cases, folder, view=view, size=image_size)
+
+
+# --- Results ----------------------------------------------------------------------------------
+
+
+def show_runs(
+    draw: Callable[[dict[str, Run]], Any],
+    runs: Mapping[str, Run],
+    names: Iterable[str],
+    *needs: str,
+    at_least: int = 1,
+) -> None:
+    """Show a table or figure of some runs, and say in one line which are missing.
+
+    Args:
+        draw: Makes it of the runs found, in the order of `names`.
+        runs: From `compare.load_runs`.
+        names: The runs wanted; one in a sub-folder, `a/UNet`, is found as `UNet`.
+        needs: What each must have logged, as `Run.has` takes it; a run that lacks it is missing.
+        at_least: With fewer runs nothing is shown.
+    """
+    found, missing = {}, []
+    for name in names:
+        alike = [run for run in runs if name in (run, run.rsplit("/", 1)[-1])]
+        logged = {run: runs[run] for run in alike if runs[run].has(*needs)}
+        found |= logged
+        missing += [] if logged else [name]
+    if missing:
+        display(Markdown(f'*Not in these logs:* `make run RUNS="{" ".join(missing)}"`'))
+    if len(found) >= at_least:
+        display(draw(found))
+        # Or the notebook would show a figure again at the end of the cell.
+        plt.close()
 
 
 # --- Exercises --------------------------------------------------------------------------------
