@@ -78,6 +78,43 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_source(verify)
     verify.set_defaults(command=_verify)
+
+    predict = commands.add_parser(
+        "predict",
+        help="segment a scan with the weights of a run",
+        description="Segment a new scan. The mask lies on the scan's own voxels: 0 background,"
+        " 1 liver, 2 tumour. For research and teaching, not for treating patients.",
+    )
+    predict.add_argument("scan", type=Path, help="NIfTI file, or folder or archive of a CT series")
+    predict.add_argument("--weights", type=Path, required=True, help="…/weights/RUN.safetensors")
+    predict.add_argument("--out", type=_nifti, required=True, help="the mask, .nii or .nii.gz")
+    predict.add_argument(
+        "--tumor-weights", type=Path, help="a second network, which looks inside the liver found"
+    )
+    predict.add_argument("--view", choices=VIEWS, help="default: all that the weights know")
+    predict.add_argument(
+        "--augment", action="store_true", help="average over turns and zooms, in 5 times the time"
+    )
+    predict.add_argument("--dicom-seg", type=Path, help="write a DICOM SEG too (for a CT series)")
+    predict.add_argument(
+        "--probabilities",
+        type=_nifti,
+        help="write the probabilities of liver (with its tumours) and tumour too, as two volumes",
+    )
+    predict.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    predict.set_defaults(command=_predict)
+
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="score masks from anywhere against the true ones",
+        description="Score NIfTI masks (0 background, 1 liver, 2 tumour) against the true ones of"
+        " the same names. Nothing is resampled: masks on other grids are an error.",
+    )
+    evaluate.add_argument("--predicted", type=Path, required=True, help="folder of masks")
+    evaluate.add_argument("--true", type=Path, required=True, help="folder of the true masks")
+    evaluate.add_argument("--out", type=Path, required=True, help="CSV, one row per scan")
+    _add_workers(evaluate)
+    evaluate.set_defaults(command=_evaluate)
     return parser
 
 
@@ -95,6 +132,12 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def _nifti(text: str) -> Path:
+    if not text.endswith((".nii", ".nii.gz")):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .nii or .nii.gz")
+    return Path(text)
 
 
 def _share(text: str) -> float:
@@ -165,6 +208,46 @@ def _verify(options: argparse.Namespace) -> int:
     errors, warnings = ((table.severity == severity).sum() for severity in ("error", "warning"))
     print(f"\n{len(table)} scans: {errors} with errors, {warnings} with warnings only.")
     return 1 if errors else 0
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from liverutils.predict import predict_scan
+
+    prediction = predict_scan(
+        options.scan,
+        options.weights,
+        options.out,
+        tumor_weights=options.tumor_weights,
+        view=options.view,
+        augment=options.augment,
+        dicom_seg=options.dicom_seg,
+        probabilities=options.probabilities,
+        device=options.device,
+        progress=sys.stderr.isatty(),
+    )
+    _print_sentences(prediction.remarks)
+    print(f"{prediction.describe()} The mask is {options.out}.")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from liverutils.evaluate import evaluate_masks
+    from liverutils.files import check_writable, written_aside
+    from liverutils.metrics import summarise
+
+    check_writable(options.out)
+    scores = evaluate_masks(
+        options.predicted, options.true, workers=options.workers, progress=sys.stderr.isatty()
+    )
+    with written_aside(options.out) as aside:
+        scores.to_csv(aside, index=False)
+    head = ("structure", "score", "mean", "95 % interval", "infinite", "unknown")
+    rows = [
+        (row.structure, row.score, f"{row.mean:.3f}", f"{row.low:.3f} to {row.high:.3f}",
+         str(row.infinite), str(row.unknown))
+        for row in summarise(scores).itertuples()
+    ]  # fmt: skip
+    _print_rows([head, *rows])
+    print(f"\n{len(scores)} scans, one row each in {options.out}.")
 
 
 def _times(sizes: Sequence[float] | None, form: str = "") -> str:
