@@ -343,9 +343,11 @@ def score_images(logits: torch.Tensor, masks: torch.Tensor) -> dict[str, torch.T
     Returns:
         `liver_iou` and `tumor_iou` (B,), with `empty_mask_rule`; `confidence` (B,), the mean
         probability of the predicted label over the pixels predicted as liver or tumour, or over
-        the whole picture where there are none.
+        the whole picture where there are none; `tumor_peak` (B,), the highest probability of
+        tumour at any pixel.
     """
-    top, labels = logits.float().softmax(1).max(1)
+    probabilities = logits.float().softmax(1)
+    top, labels = probabilities.max(1)
     counts = PatientCounts(len(masks), device=masks.device)
     counts.add(labels, masks, torch.arange(len(masks), device=masks.device))
     looked_at = labels >= LIVER
@@ -354,6 +356,7 @@ def score_images(logits: torch.Tensor, masks: torch.Tensor) -> dict[str, torch.T
         "liver_iou": counts.overlaps(LIVER)["iou"],
         "tumor_iou": counts.overlaps(TUMOR)["iou"],
         "confidence": (top * looked_at).sum((1, 2)) / looked_at.sum((1, 2)),
+        "tumor_peak": probabilities[:, TUMOR].amax((1, 2)),
     }
 
 

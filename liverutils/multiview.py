@@ -12,13 +12,13 @@ from torch import Tensor
 
 from liverutils.datasets.loaders import SliceSet
 from liverutils.datasets.store import Resampler, SliceStore
-from liverutils.datasets.volumes import VIEW_AXES, View
+from liverutils.datasets.volumes import TUMOR, VIEW_AXES, View
 from liverutils.errors import BadInput
 from liverutils.files import write_json, written_aside
 from liverutils.inference import predict_slices, score_held_out
 from liverutils.learners import CourseLearner
 from liverutils.logs import RunLogs
-from liverutils.metrics import score_patient
+from liverutils.metrics import Interval, bootstrap_roc, score_patient
 
 
 def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1) -> SliceStore:
@@ -153,6 +153,36 @@ def fill_gaps(known: Iterable[tuple[int, Tensor]], n_planes: int) -> Iterator[Te
             yield torch.lerp(plane, next_plane, float(weight))
         index, plane = next_index, next_plane
     yield from [plane] * (n_planes - 1 - index)
+
+
+def score_detection(images: pd.DataFrame, score: str = "tumor_probability") -> pd.DataFrame:
+    """How well tumour is told from none: by slice, in each view and in all, and by patient.
+
+    Args:
+        images: A row per slice, as `callbacks.MultiTaskScores.images`.
+        score: The column that is to be high where there is a tumour. A patient's is that of the
+            most suspicious slice.
+
+    Returns:
+        A row for each with the number of slices or patients (`cases`), how many `with_tumor`, and
+        `auc` with `low` and `high`, patients drawn with replacement; NaN where there is one kind of
+        case only.
+    """
+    tables = {f"slice, {view}": table for view, table in images.groupby("view", sort=False)}
+    tables["slice, all views"] = images
+    tables["patient"] = images.groupby("patient", as_index=False)[["label", score]].max()
+    return pd.DataFrame(_detection_row(table, score) for table in tables.values()).set_index(
+        pd.Index(tables, name="told by")
+    )
+
+
+def _detection_row(table: pd.DataFrame, score: str) -> dict[str, float]:
+    tumor = table.label == TUMOR
+    interval = Interval(np.nan, np.nan, np.nan)
+    if tumor.any() and not tumor.all():
+        interval = bootstrap_roc(tumor, table[score], table.patient).auc
+    area = dict(zip(("auc", "low", "high"), interval, strict=True))
+    return {"cases": len(table), "with_tumor": int(tumor.sum())} | area
 
 
 def score_views(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd.DataFrame:

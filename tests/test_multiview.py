@@ -19,7 +19,14 @@ from liverutils.logs import RunLogs, read_run
 from liverutils.losses import TwoTasks
 from liverutils.metrics import score_images, score_volume
 from liverutils.models import build_model, load_weights, save_weights
-from liverutils.multiview import fill_gaps, fuse_views, join_views, predict_views, score_views
+from liverutils.multiview import (
+    fill_gaps,
+    fuse_views,
+    join_views,
+    predict_views,
+    score_detection,
+    score_views,
+)
 
 EPOCHS = 2
 
@@ -108,6 +115,7 @@ def test_scores_of_pictures():
     scores = {name: values.tolist() for name, values in score_images(logits, masks).items()}
     assert scores["liver_iou"] == [0.5, 0, 1]
     assert scores["tumor_iou"] == [1, 0, 1]
+    assert scores["tumor_peak"] == pytest.approx([1 / (2 + np.exp(10))] * 3)
     assert scores["confidence"] == pytest.approx([1 / (1 + 2 * np.exp(-10))] * 3)
 
 
@@ -124,6 +132,27 @@ def test_a_patient_is_as_suspicious_as_its_worst_slice():
     images.loc[2, "tumor_probability"] = 0.3
     assert tumor_aucs(images) == {"tumor_auc_per_slice": 0.5, "tumor_auc_per_patient": 0.0}
     assert np.isnan(tumor_aucs(images[:3])["tumor_auc_per_patient"])
+
+
+def test_detection_is_told_by_slice_and_by_patient():
+    images = pd.DataFrame(
+        {
+            "patient": [f"{i}" for i in range(8) for _ in range(4)],
+            "view": ["axial", "axial", "coronal", "coronal"] * 8,
+            "label": [1, 2, 1, 2] * 4 + [1, 1, 1, 1] * 4,
+            "tumor_probability": [0.1, 0.9, 0.9, 0.1] * 4 + [0.2, 0.2, 0.2, 0.2] * 4,
+        }
+    )
+    table = score_detection(images)
+    assert table.auc.to_dict() == {
+        "slice, axial": 1.0,
+        "slice, coronal": 0.0,
+        "slice, all views": 0.5,
+        "patient": 1.0,
+    }
+    assert table.loc["patient", ["cases", "with_tumor", "low", "high"]].tolist() == [8, 4, 1, 1]
+    alone = score_detection(images[images.patient == "0"])
+    assert np.isnan(alone.auc["patient"]) and alone.auc["slice, axial"] == 1
 
 
 def test_every_slice_of_a_validation_is_scored(finished):
