@@ -4,7 +4,8 @@ VENV ?= .venv
 PYTHON ?= python3
 SET ?= core
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)
-THREADS ?= $(shell n=$(CORES); echo $$((n < 4 ? n : 4)))
+# Several runs side by side get more out of the cores than one after the other on all of them.
+THREADS ?= $(if $(filter 1,$(words $(RUNS))),$(CORES),$(shell n=$$(($(CORES) / 2)); echo $$((n < 1 ? 1 : n > 4 ? 4 : n))))
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 # A run waits for its cores and its GPU here, or in the queue of a cluster.
 WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES) --resources gpu=$(GPUS))
@@ -23,7 +24,7 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	ruff check .
 	ruff format --check .
-	python -m pytest
+	python -m pytest --numprocesses auto
 
 lab: $(VENV)/.installed
 	jupyter lab notebooks

@@ -20,7 +20,8 @@ if dataset:
     runs = {name: on_data(run, dataset, config["data_dir"]) for name, run in runs.items()}
 
 DONE = f"build/done/{profile}/{dataset or 'own'}"
-THREADS = int(config.get("threads") or workflow.cores)
+THREADS = int(config.get("threads") or workflow.cores)  # of a run
+ALL_THREADS = max(THREADS, workflow.cores or 1)  # of what all runs wait for
 
 
 def raw(cohort):
@@ -45,7 +46,7 @@ rule all:
 rule phantom:
     output:
         directory("data/{cohort}/raw"),
-    threads: THREADS
+    threads: ALL_THREADS
     shell:
         "liverutils phantom --cohort {wildcards.cohort} --out {output} --workers {threads}"
 
@@ -57,7 +58,7 @@ rule store:
         directory("data/{cohort}/{view}-{size}"),
     wildcard_constraints:
         view="axial|coronal|sagittal",
-    threads: THREADS
+    threads: ALL_THREADS
     shell:
         "liverutils prepare {wildcards.cohort} {input} --out {output} --view {wildcards.view}"
         " --size {wildcards.size} --workers {threads}"

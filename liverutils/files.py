@@ -1,13 +1,17 @@
 """Files that appear whole or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
+import tempfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from liverutils.errors import BadInput
 
@@ -61,6 +65,14 @@ def _not_writable(target: Path | str, error: OSError) -> BadInput:
         f"{target} cannot be written ({error.strerror}); choose another place.",
         fault="not_writable",
     )
+
+
+@contextmanager
+def one_at_a_time(target: Path | str) -> Iterator[None]:
+    """Let one process of this machine at a time make `target`; the next one finds it made."""
+    name = hashlib.sha256(str(Path(target).resolve()).encode()).hexdigest()[:16]
+    with FileLock(Path(tempfile.gettempdir()) / f"liverutils-{name}.lock"):
+        yield
 
 
 def write_json(path: Path | str, content: Any) -> None:

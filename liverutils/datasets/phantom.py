@@ -31,7 +31,7 @@ from liverutils.datasets._anatomy import (
 )
 from liverutils.datasets.volumes import LIVER, TUMOR, Case, write_nifti
 from liverutils.errors import BadInput
-from liverutils.files import written_aside
+from liverutils.files import one_at_a_time, written_aside
 from liverutils.parallel import in_processes
 
 # Peak of the noise power spectrum in 1/mm and in-plane blur (standard deviation, mm).
@@ -247,14 +247,15 @@ def make_cohort(
             f"A phantom cohort of {count} patients cannot be made; ask for at least 1.",
             fault="bad_count",
         )
-    if folder.exists() and not _is_empty(folder):
-        _check_holds(folder, name, patients)
-        return folder
-    with written_aside(folder) as aside:
-        aside.mkdir()
-        rows = in_processes(partial(_write_patient, cohort, aside), range(count), workers)
-        bar = tqdm(rows, f"making {name}", count, unit="patient", disable=not progress)
-        pd.DataFrame(list(bar)).to_csv(aside / "patients.csv", index=False)
+    with one_at_a_time(folder):
+        if folder.exists() and not _is_empty(folder):
+            _check_holds(folder, name, patients)
+            return folder
+        with written_aside(folder) as aside:
+            aside.mkdir()
+            rows = in_processes(partial(_write_patient, cohort, aside), range(count), workers)
+            bar = tqdm(rows, f"making {name}", count, unit="patient", disable=not progress)
+            pd.DataFrame(list(bar)).to_csv(aside / "patients.csv", index=False)
     return folder
 
 

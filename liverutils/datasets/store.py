@@ -26,7 +26,7 @@ from liverutils.datasets.volumes import (
     write_nifti,
 )
 from liverutils.errors import BadInput
-from liverutils.files import write_json, written_aside
+from liverutils.files import one_at_a_time, write_json, written_aside
 from liverutils.parallel import in_processes
 
 VERSION = 1
@@ -271,27 +271,32 @@ def build_store(
         "size": size,
         "fingerprint": fingerprint(cases),
     }
-    if (out / "store.json").is_file():
-        store = SliceStore.open(out)
-        if all(store.info.get(key) == value for key, value in identity.items()):
-            return store
-    try:
-        with written_aside(out) as aside:
-            aside.mkdir()
-            done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
-            _join_parts(aside, done, size)
-            source = SOURCES[cases[0].source]
-            facts = {"source": source.name, "licence": source.licence, "citation": source.citation}
-            _describe(aside, done, facts | identity)
-    except OSError as error:
-        if error.errno not in NO_ROOM:
-            raise
-        raise BadInput(
-            f"No room left on the disk of {out} while building the slice store: free some space "
-            "or choose another folder; nothing was kept of this attempt.",
-            fault="disk_full",
-        ) from error
-    return SliceStore.open(out)
+    with one_at_a_time(out):
+        if (out / "store.json").is_file():
+            store = SliceStore.open(out)
+            if all(store.info.get(key) == value for key, value in identity.items()):
+                return store
+        try:
+            with written_aside(out) as aside:
+                aside.mkdir()
+                done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
+                _join_parts(aside, done, size)
+                source = SOURCES[cases[0].source]
+                facts = {
+                    "source": source.name,
+                    "licence": source.licence,
+                    "citation": source.citation,
+                }
+                _describe(aside, done, facts | identity)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise BadInput(
+                f"No room left on the disk of {out} while building the slice store: free some "
+                "space or choose another folder; nothing was kept of this attempt.",
+                fault="disk_full",
+            ) from error
+        return SliceStore.open(out)
 
 
 def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[dict[str, Any]]:
