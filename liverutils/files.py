@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import tempfile
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
