@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from liverutils.datasets.crops import MARGIN_MM, crop_case, crop_files, liver_box, paste
@@ -100,3 +102,30 @@ def check_unseen(weights: Path | str, split: Split) -> None:
             f"patients, such as {min(both)}: train it on the same split, with the same seed.",
             fault="seen_patients",
         )
+
+
+def start_from(model: nn.Module, weights: Path | str) -> None:
+    """Give a network the weights of one of the same kind that takes fewer slices per input.
+
+    The kernels of the added slices start at zero: at first the neighbours change nothing.
+
+    Args:
+        model: The network that is to be trained.
+        weights: File of the one that was; here the network that finds the liver.
+
+    Raises:
+        BadInput: As `models.load_weights`; other_architecture.
+    """
+    given, own = load_weights(weights)[0].state_dict(), model.state_dict()
+    if given.keys() != own.keys() or any(len(given[k]) != len(own[k]) for k in own if own[k].ndim):
+        raise BadInput(
+            f"The network in {weights} is of another kind or width: train the second network with "
+            "the first one's width, or from scratch (pretrained=False).",
+            fault="other_architecture",
+        )
+    for name, tensor in given.items():
+        if tensor.shape != own[name].shape:
+            added = own[name].shape[1] - tensor.shape[1]
+            given[name] = torch.zeros_like(own[name])
+            given[name][:, added // 2 : added // 2 + tensor.shape[1]] = tensor
+    model.load_state_dict(given)

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from liverutils.cascade import check_unseen, find_liver, liver_crops, segment_in_liver
+from liverutils.cascade import (
+    check_unseen,
+    find_liver,
+    liver_crops,
+    segment_in_liver,
+    start_from,
+)
 from liverutils.datasets.crops import crop_case, liver_box, paste
 from liverutils.datasets.sources import find_cases
 from liverutils.datasets.splits import Split
@@ -137,3 +143,19 @@ def test_a_liver_network_that_knows_test_patients_is_refused(tmp_path):
     check_unseen(path, Split(("a",), ("b",), ("c", "d")))
     with pytest.raises(BadInput, match="trained on 1 of the 2 test patients, such as b"):
         check_unseen(path, Split(("a",), ("d",), ("b", "c")))
+
+
+def test_added_slices_change_nothing_at_first(tmp_path):
+    path = tmp_path / "liver.safetensors"
+    torch.manual_seed(0)
+    liver = build_model("ResUNet", width=4).eval()
+    save_weights(liver, path, {})
+    wider = build_model("ResUNet", width=4, in_channels=3).eval()
+    start_from(wider, path)
+    images = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(wider(images), liver(images[:, 1:2]))
+    with pytest.raises(BadInput, match="another kind or width"):
+        start_from(build_model("ResUNet", width=8), path)
+    with pytest.raises(BadInput, match="another kind or width"):
+        start_from(build_model("UNet", width=4), path)

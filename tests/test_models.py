@@ -48,6 +48,21 @@ def test_unet_has_the_paper_s_layers():
     assert total == kernels + normalised + rising + head == 31_036_611
 
 
+def test_resunet_has_the_paper_s_units():
+    down = [(1, 64), (64, 64)] + [
+        (n, m) for w in (64, 128, 256) for n, m in ((w, 2 * w), (2 * w,) * 2)
+    ]
+    up = [(n, m) for w in (64, 128, 256) for n, m in ((3 * w, w), (w, w))]
+    shortcuts = [(1, 64), (64, 128), (128, 256), (256, 512), (192, 64), (384, 128), (768, 256)]
+    kernels = 9 * sum(n * m for n, m in down + up) + sum(n * m for n, m in shortcuts)
+    before = 2 * sum(
+        n for n, _ in down[1:] + up
+    )  # each kernel but the image's is normalised before
+    behind = 2 * sum(m for _, m in shortcuts)
+    total = count_parameters(build_model("ResUNet", width=64))
+    assert total == kernels + before + behind + 64 * 3 + 3
+
+
 def test_no_two_blocks_share_weights():
     model = build_model("UNet", width=8)
     storages = [p.data_ptr() for p in model.parameters()]
