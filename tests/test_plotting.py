@@ -250,3 +250,13 @@ def test_every_patient_is_a_dot_and_the_ruled_ones_are_hollow():
         "liver",
         "tumour",
     ]
+
+
+@pytest.mark.parametrize(("pyramid", "expected"), [(None, "64 × 16²"), (32, "32 × 16²")])
+def test_encoder_is_drawn_with_the_sizes_it_has(pyramid, expected):
+    levels = [(1, 64), (16, 32), (64, 16)]
+    figure = plotting.plot_encoder(levels, pyramid=pyramid)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    sizes = [f"{channels} × {side}²" for channels, side in levels]
+    assert set(sizes) | {"3 × 64²", expected} <= set(texts)
+    assert len(figure.axes[0].patches) >= (4 if pyramid is None else 6)
