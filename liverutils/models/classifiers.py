@@ -69,20 +69,21 @@ def classifier(
             f"{name} cannot have hidden={hidden}: only AlexNet and VGG19 without ImageNet weights "
             "can; leave hidden out."
         )
-    if name == "ResNet34_plain":
-        if pretrained:
-            raise BadInput(f"{name} has no ImageNet weights: run it with pretrained=False.")
-        model = ResNet(PlainBlock, [3, 4, 6, 3], **options)
-    else:
-        model = get_model(CLASSIFIERS[name], weights=None, **options)
+    if name == "ResNet34_plain" and pretrained:
+        raise BadInput(f"{name} has no ImageNet weights: run it with pretrained=False.")
+    with torch.device("meta"):  # Drawing takes long; it can wait for the final sizes.
+        if name == "ResNet34_plain":
+            model = ResNet(PlainBlock, [3, 4, 6, 3], **options)
+        else:
+            model = get_model(CLASSIFIERS[name], weights=None, **options)
     if pretrained:
-        model.load_state_dict(_imagenet_weights(name))
+        model.load_state_dict(_imagenet_weights(name), assign=True)
     _fit_first_layer(model, in_channels)
     if hidden != PAPERS_HIDDEN:
         _fit_hidden_layers(model, hidden)
     _fit_last_layer(model, classes)
     if not pretrained:
-        model.apply(_draw_default)
+        model.to_empty(device="cpu").apply(_draw_default)
     model.register_forward_pre_hook(_check_size)
     return model
 
@@ -112,7 +113,7 @@ def _fit_hidden_layers(model: nn.Module, units: int) -> None:
     places = [n for n, layer in enumerate(model.classifier) if isinstance(layer, nn.Linear)]
     sizes = [model.classifier[places[0]].in_features, units, units]
     for place, n_in, n_out in zip(places, sizes, sizes[1:] + [units], strict=True):
-        model.classifier[place] = nn.Linear(n_in, n_out)
+        model.classifier[place] = nn.Linear(n_in, n_out, device="meta")
 
 
 def _fit_last_layer(model: nn.Module, classes: int) -> None:
@@ -124,7 +125,7 @@ def _fit_last_layer(model: nn.Module, classes: int) -> None:
 
 
 def _draw_default(layer: nn.Module) -> None:
-    if isinstance(layer, nn.Conv2d | nn.Linear):
+    if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
         layer.reset_parameters()
 
 
