@@ -145,6 +145,7 @@ def show_runs(
         found |= logged
         missing += [] if logged else [name]
     if missing:
+        missing = dict.fromkeys(name.rsplit("/", 1)[-1] for name in missing)
         display(Markdown(f'*Not in these logs:* `make run RUNS="{" ".join(missing)}"`'))
     if len(found) >= at_least:
         display(draw(found))
