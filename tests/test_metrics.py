@@ -25,6 +25,8 @@ from liverutils.metrics import (
     SCORES,
     PatientCounts,
     bootstrap_interval,
+    bootstrap_roc,
+    calibration_bins,
     expected_calibration_error,
     label_lesions,
     lesion_summary,
@@ -633,3 +635,49 @@ def test_classes_that_cannot_be_scored(true, probabilities, fault):
 def test_scoring_does_not_need_fastai(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastai", None)
     runpy.run_path(metrics.__file__)
+
+
+@pytest.fixture
+def scored_slices():
+    """Twelve patients of ten slices, of which a third is positive and scores higher."""
+    rng = np.random.default_rng(0)
+    positive = rng.random(120) < 1 / 3
+    return positive, rng.normal(size=120) + positive, np.repeat(np.arange(12), 10)
+
+
+def test_roc_is_that_of_all_slices(scored_slices):
+    positive, score, patients = scored_slices
+    roc = bootstrap_roc(positive, score, patients, n=200)
+    probabilities = np.stack([1 - positive, 0 * score, positive], 1).astype(float)
+    probabilities[:, 2] = 1 / (1 + np.exp(-score))
+    probabilities[:, 0] = 1 - probabilities[:, 2]
+    assert roc.auc.mean == pytest.approx(score_auc(2 * positive, probabilities)["auc"][2])
+    assert roc.auc.low < roc.auc.mean < roc.auc.high
+    assert (np.diff(roc.sensitivity) >= 0).all() and roc.sensitivity[-1] == 1
+    assert (roc.low <= roc.high).all()
+
+
+def test_repeating_each_slice_of_a_patient_adds_no_certainty(scored_slices):
+    positive, score, patients = scored_slices
+    five_times = [np.repeat(values, 5) for values in scored_slices]
+    once, repeated = bootstrap_roc(*scored_slices, n=300), bootstrap_roc(*five_times, n=300)
+    assert repeated.auc == pytest.approx(once.auc)
+    slices_drawn = bootstrap_roc(*five_times[:2], np.arange(600), n=300)
+    assert slices_drawn.auc.high - slices_drawn.auc.low < 0.7 * (once.auc.high - once.auc.low)
+
+
+def test_roc_of_one_patient_has_no_interval_and_of_one_class_no_curve(scored_slices):
+    positive, score, patients = scored_slices
+    roc = bootstrap_roc(positive, score, np.zeros(120), n=20)
+    assert np.isfinite(roc.auc.mean) and np.isnan(roc.auc.low) and np.isnan(roc.high).all()
+    with pytest.raises(BadInput, match="0 of 120 slices are positive"):
+        bootstrap_roc(np.zeros(120, bool), score, patients)
+
+
+def test_calibration_bins_by_hand():
+    true = np.array([0, 0, 1, 1])
+    probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.81, 0.19], [0.4, 0.6]])
+    table = calibration_bins(true, probabilities, bins=5)
+    assert table.slices.tolist() == [1, 3]
+    assert table.accuracy.tolist() == pytest.approx([1, 2 / 3])
+    assert table.confidence.tolist() == pytest.approx([0.6, (0.9 + 0.8 + 0.81) / 3])
