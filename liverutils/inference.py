@@ -332,7 +332,7 @@ def _segment_view(
     """Segment from the slices of one view; a thread cuts the next ones while the network works."""
     resampler = Resampler.for_scan(case.image.shape, case.spacing, view, network.data["size"])
     painter = Painter(resampler, view, case.image.shape, keep)
-    batches = gathered_ahead(_cut_batches(network, case, view, resampler), pin=False)
+    batches = gathered_ahead(cut_batches(network, case, view, resampler), pin=False)
     depth, done = case.image.shape[VIEW_AXES[view]], 0
     with tqdm(total=depth, desc=view, unit="slice", disable=not progress) as bar:
         for (raw,) in batches:
@@ -359,7 +359,7 @@ def _labels_of(probabilities: np.ndarray) -> np.ndarray:
     return labels
 
 
-def _cut_batches(
+def cut_batches(
     network: TrainedNetwork, case: Case, view: View, resampler: Resampler
 ) -> Iterator[tuple[Tensor]]:
     """Yield raw slices with their neighbours, (B, C, size, size) int16, each slice cut once."""

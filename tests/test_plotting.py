@@ -260,3 +260,21 @@ def test_encoder_is_drawn_with_the_sizes_it_has(pyramid, expected):
     sizes = [f"{channels} × {side}²" for channels, side in levels]
     assert set(sizes) | {"3 × 64²", expected} <= set(texts)
     assert len(figure.axes[0].patches) >= (4 if pyramid is None else 6)
+
+
+def test_bodies_stand_as_one_sees_them():
+    labels = np.zeros((60, 50, 40), np.uint8)
+    labels[5:55, 5:45, 5:35] = 1
+    labels[40:50, 30:42, 25:33] = 2  # towards the right, the front and the head
+    figure = plotting.plot_bodies(labels, (1.5, 1.5, 1.5))
+    for ax, left, top in zip(figure.axes, (True, False, True), (True, True, True), strict=True):
+        picture = ax.get_images()[0].get_array()
+        rows, columns = np.nonzero(picture[..., 0] - picture[..., 2] > 0.05)  # orange
+        middle = np.array(picture.shape[:2]) / 2
+        assert len(rows) and bool(rows.mean() < middle[0]) == top, ax.get_title()
+        assert bool(columns.mean() < middle[1]) == left, ax.get_title()
+
+
+def test_an_empty_mask_has_no_body():
+    figure = plotting.plot_bodies(np.zeros((8, 8, 8), np.uint8), (1, 1, 1))
+    assert all((ax.get_images()[0].get_array() == 1).all() for ax in figure.axes)
