@@ -1,9 +1,15 @@
 """The `liverutils` command: exit status 0, 1 with one clear sentence, or 2."""
 
+import nibabel as nib
+import numpy as np
+import pandas as pd
 import pytest
 
 from liverutils.cli import main
 from liverutils.datasets.store import SliceStore
+from liverutils.datasets.volumes import read_nifti, read_nifti_mask, write_nifti
+from liverutils.metrics import score_patient
+from liverutils.models import build_model, save_weights
 
 
 def fails(capsys, *arguments) -> str:
@@ -91,9 +97,131 @@ def test_wrong_usage_is_status_2(arguments, capsys):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["phantom", "prepare", "verify"])
+@pytest.mark.parametrize("command", ["phantom", "prepare", "verify", "predict", "evaluate"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+# --- predict and evaluate ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(tmp_path):
+    data = {
+        "view": "axial",
+        "size": 32,
+        "window": [-100.0, 240.0],
+        "intensity": "HU",
+        "context_slices": 0,
+        "target": "mask",
+    }
+    path = tmp_path / "weights.safetensors"
+    save_weights(build_model("UNet", width=2), path, {"data": data})
+    return path
+
+
+def test_predict_writes_what_is_asked_for(smoke_raw, weights, tmp_path, capsys):
+    scan, out, probable = smoke_raw / "volume-000.nii.gz", tmp_path / "m.nii", tmp_path / "p.nii.gz"
+    arguments = ["predict", scan, "--weights", weights, "--out", out, "--probabilities", probable]
+    assert main([str(a) for a in arguments]) == 0
+    said = capsys.readouterr().out
+    assert str(out) in said and ("Found" in said or "No liver" in said)
+    shape = read_nifti(scan)[0].shape
+    assert read_nifti(out)[0].shape == shape
+    assert nib.load(probable).shape == (*shape, 2)
+
+
+def test_predict_says_what_cannot_be_used(smoke_raw, weights, tmp_path, capsys):
+    scan, out = smoke_raw / "volume-000.nii.gz", tmp_path / "m.nii"
+    use = ["--weights", weights, "--out", out]
+    assert "nowhere.nii" in fails(capsys, "predict", tmp_path / "nowhere.nii", *use)
+    (tmp_path / "empty").mkdir()
+    assert "no DICOM" in fails(capsys, "predict", tmp_path / "empty", *use)
+    assert "axial" in fails(capsys, "predict", scan, *use, "--view", "coronal")
+    assert "DICOM series" in fails(capsys, "predict", scan, *use, "--dicom-seg", tmp_path / "s")
+    none = ["--weights", tmp_path / "none.safetensors", "--out", out]
+    assert "none.safetensors" in fails(capsys, "predict", scan, *none)
+    assert not out.exists()
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", str(scan), "--weights", str(weights), "--out", "mask.png"])
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("command", ["phantom", "prepare", "predict", "evaluate"])
+def test_where_nothing_can_be_written_one_sentence_says_so(
+    command, smoke_raw, weights, tmp_path, capsys
+):
+    (tmp_path / "file").write_text("in the way")
+    out = tmp_path / "file" / ("mask.nii" if command == "predict" else "result")
+    arguments = {
+        "phantom": ["--cohort", "phantom-smoke", "--patients", 1],
+        "prepare": ["phantom-smoke", smoke_raw, "--size", 32],
+        "predict": [smoke_raw / "volume-000.nii.gz", "--weights", weights],
+        "evaluate": ["--predicted", smoke_raw, "--true", smoke_raw],
+    }[command]
+    said = fails(capsys, command, *arguments, "--out", out)
+    assert str(out) in said and "cannot be written" in said
+
+
+@pytest.fixture
+def masks(smoke_raw, tmp_path):
+    """Two true masks, and predictions of them: one a voxel off, named in another manner."""
+    folders = tmp_path / "predicted", tmp_path / "true"
+    for number in (0, 1):
+        mask, affine = read_nifti_mask(smoke_raw / f"segmentation-00{number}.nii.gz")
+        write_nifti(folders[1] / f"00{number}.nii.gz", mask, affine)
+        write_nifti(folders[0] / f"segmentation-00{number}.nii", np.roll(mask, 1, 0), affine)
+    return folders
+
+
+def evaluate(predicted, true, out):
+    return ["evaluate", "--predicted", predicted, "--true", true, "--out", out, "--workers", 1]
+
+
+def test_evaluate_scores_what_score_patient_scores(masks, tmp_path, capsys):
+    out = tmp_path / "scores.csv"
+    assert main([str(a) for a in evaluate(*masks, out)]) == 0
+    assert "dice" in capsys.readouterr().out
+    table = pd.read_csv(out, dtype={"patient": str}).set_index("patient")
+    assert list(table.index) == ["000", "001"]
+    true, affine = read_nifti_mask(masks[1] / "001.nii.gz")
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    expected = score_patient(np.roll(true, 1, 0), true, spacing)
+    for name, score in expected.items():
+        assert table.loc["001", name] == pytest.approx(score), name
+
+
+def test_evaluate_says_which_masks_do_not_fit(masks, tmp_path, capsys):
+    predicted, true = masks
+    out = tmp_path / "scores.csv"
+    (tmp_path / "empty").mkdir()
+    assert "no NIfTI" in fails(capsys, *evaluate(tmp_path / "empty", true, out))
+    assert "nowhere" in fails(capsys, *evaluate(predicted, tmp_path / "nowhere", out))
+
+    mask, affine = read_nifti_mask(true / "001.nii.gz")
+    write_nifti(true / "lonely.nii.gz", mask, affine)
+    assert "lonely" in fails(capsys, *evaluate(predicted, true, out))
+    (true / "lonely.nii.gz").unlink()
+
+    for wrong, word in (
+        ((mask[1:], affine), "voxels against"),
+        ((mask, affine + np.eye(4, k=3) * 7), "mm apart"),
+        ((mask * np.uint8(3), affine), "labels"),
+    ):
+        write_nifti(predicted / "segmentation-001.nii", *wrong)
+        said = fails(capsys, *evaluate(predicted, true, out))
+        assert "segmentation-001.nii" in said and word in said
+    assert not out.exists()
+
+
+def test_evaluate_knows_no_distances_without_a_voxel_size(masks, tmp_path):
+    mask, _ = read_nifti_mask(masks[1] / "000.nii.gz")
+    folders = tmp_path / "p", tmp_path / "t"
+    for folder in folders:
+        write_nifti(folder / "a.nii.gz", mask, np.eye(4))
+    assert main([str(a) for a in evaluate(*folders, tmp_path / "s.csv")]) == 0
+    scores = pd.read_csv(tmp_path / "s.csv")
+    assert scores.liver_dice[0] == 1 and np.isnan(scores.liver_hd95_mm[0])
