@@ -12,6 +12,7 @@ from PIL import Image
 from liverutils import plotting
 from liverutils.datasets.phantom import COHORTS, make_patient
 from liverutils.datasets.volumes import TUMOR, Case
+from liverutils.metrics import SLICE_CLASSES, bootstrap_roc
 
 LIVER_COLOUR, TUMOR_COLOUR = plotting.LIVER_COLOUR, plotting.TUMOR_COLOUR
 
@@ -278,3 +279,54 @@ def test_bodies_stand_as_one_sees_them():
 def test_an_empty_mask_has_no_body():
     figure = plotting.plot_bodies(np.zeros((8, 8, 8), np.uint8), (1, 1, 1))
     assert all((ax.get_images()[0].get_array() == 1).all() for ax in figure.axes)
+
+
+def test_confusion_matrix_shows_slices_and_their_share_of_the_true_class():
+    figure = plotting.plot_confusion(np.array([[3, 1, 0], [0, 0, 0], [1, 1, 2]]))
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts[:2] == ["3\n75%", "1\n25%"] and texts[4] == "0\n0%" and texts[8] == "2\n50%"
+    assert figure.axes[0].get_ylabel() == "true"
+
+
+def test_roc_names_the_area_and_its_interval():
+    positive, score = np.arange(20) % 2 == 0, np.random.default_rng(0).random(20)
+    roc = bootstrap_roc(positive, score, np.arange(20), n=50)
+    (ax,) = plotting.plot_roc({"lesion": roc}).axes
+    mean, low, high = roc.auc
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == [
+        f"lesion: {mean:.2f} ({low:.2f} to {high:.2f})"
+    ]
+    assert np.array_equal(ax.lines[0].get_ydata(), roc.sensitivity)
+
+
+def test_reliability_dots_grow_with_their_slices():
+    true = np.array([0, 0, 1, 1])
+    probabilities = np.array([[0.9, 0.1], [0.85, 0.15], [0.95, 0.05], [0.4, 0.6]])
+    (ax,) = plotting.plot_reliability(true, probabilities, bins=5).axes
+    small, large = ax.collections[-1].get_sizes()
+    assert large == 3 * small
+    assert ax.collections[-1].get_offsets()[1].tolist() == pytest.approx([0.9, 2 / 3])
+
+
+def test_class_training_draws_each_class_in_its_colour():
+    epochs = pd.DataFrame({"epoch": [0, 1]})
+    frames = {
+        "train": pd.DataFrame(
+            {"epoch": [0, 0, 1, 1], "step": range(4), "loss": [1, 0.8, 0.7, 0.6]}
+        ),
+        "val": epochs.assign(val_loss=[1, 0.8], val_accuracy=[0.5, 0.6]),
+        "per_class_accuracy": epochs.assign(**dict.fromkeys(SLICE_CLASSES, 0.4)),
+    }
+    lines = plotting.plot_class_training(frames).axes[1].lines
+    shown = {line.get_label(): line.get_color() for line in lines}
+    assert shown["liver"] == LIVER_COLOUR and shown["liver with lesion"] == TUMOR_COLOUR
+    assert lines[-1].get_ydata().tolist() == [0.5, 0.6]
+
+
+def test_attention_is_drawn_where_it_is_high():
+    figure, ax = plt.subplots()
+    attention = np.zeros((16, 16))
+    attention[:, 8:] = 1
+    plotting.show_attention(ax, np.zeros((16, 16)), attention, window=(-1, 1))
+    overlay = ax.get_images()[-1]
+    assert (overlay.get_alpha()[:, 8:] > 0).all() and not overlay.get_alpha()[:, :8].any()
