@@ -103,7 +103,9 @@ def predict_scan(
     _write(out, labels, scan, case)
     if probabilities is not None:
         _write(probabilities, found.probabilities, scan, case)
-    if dicom_seg is not None and labels.any():
+    if dicom_seg is not None and not labels.any():
+        remarks.append(f"{dicom_seg} was not written: a DICOM SEG cannot be empty.")
+    elif dicom_seg is not None:
         # highdicom takes a second to import.
         from liverutils.datasets.dicom_seg import write_dicom_seg
 

@@ -256,6 +256,7 @@ def test_no_liver_in_view_gives_an_empty_mask_and_says_so(scan, tmp_path, monkey
     made = predict_scan(tmp_path / "legs", "W", out, dicom_seg=seg, progress=False)
     assert made.describe() == "No liver was found in legs, so the mask is empty."
     assert not read_nifti(out)[0].any() and not seg.exists()
+    assert "cannot be empty" in made.remarks[0]
 
 
 def test_volumes_are_told_in_millilitres_where_voxels_have_a_size(scan, tmp_path, monkeypatch):
