@@ -63,6 +63,14 @@ def test_resunet_has_the_paper_s_units():
     assert total == kernels + before + behind + 64 * 3 + 3
 
 
+def test_narrow_resunet_trains_in_either_memory_format():
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model = build_model("ResUNet", width=8).to(memory_format=layout)
+        images = torch.randn(8, 1, 64, 64).contiguous(memory_format=layout)
+        model(images).square().mean().backward()
+        assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
 def test_no_two_blocks_share_weights():
     model = build_model("UNet", width=8)
     storages = [p.data_ptr() for p in model.parameters()]

@@ -25,13 +25,14 @@ class ResidualUnit(nn.Module):
         self.residual = nn.Sequential(
             first or pre_activated(n_in, n_out, stride), pre_activated(n_out, n_out)
         )
-        self.shortcut = nn.Sequential(
-            nn.Conv2d(n_in, n_out, 1, stride, bias=False), nn.BatchNorm2d(n_out)
-        )
+        self.stride = stride
+        self.shortcut = nn.Sequential(nn.Conv2d(n_in, n_out, 1, bias=False), nn.BatchNorm2d(n_out))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_in, H, W) to (B, n_out, H / stride, W / stride)."""
-        return self.residual(x) + self.shortcut(x)
+        # Pixels are left out before the 1×1 convolution: one with a stride is the same, and PyTorch
+        # 2.12 crashes in it (backward on a CPU, float32, channels last, under 16 channels).
+        return self.residual(x) + self.shortcut(x[..., :: self.stride, :: self.stride])
 
 
 class ResUNet(nn.Module):
