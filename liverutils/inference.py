@@ -32,7 +32,7 @@ from liverutils.models import load_weights
 from liverutils.settings import Settings, choose_device
 
 # Pixels of a batch of new slices: enough to keep the device busy, few enough to bound the memory.
-PIXELS_PER_BATCH = {"cpu": 2**17, "cuda": 2**22}
+PIXELS_PER_BATCH = {"cpu": 2**17, "cuda": 2**20}
 
 # Turns (degrees) and zooms of test-time augmentation. Left and right are not exchanged: the liver
 # lies on one side.
@@ -114,44 +114,44 @@ class Painter:
 
     def paint(self, first: int, probabilities: Tensor) -> None:
         """Paint the slices from `first` on; `probabilities` (B, classes, size, size), anywhere."""
+        if self.probabilities is not None:
+            self._keep(first, probabilities)
         found = (probabilities[:, 1:].amax(1) > probabilities[:, 0]).cpu().numpy()
-        for index, picture in enumerate(probabilities):
-            if self.probabilities is not None:
-                self._keep(first + index, picture)
-            if found[index].any():
-                self._paint_box(first + index, picture, found[index])
+        if found.any():
+            self._paint_box(first, probabilities, found)
 
-    def _paint_box(self, index: int, picture: Tensor, found: np.ndarray) -> None:
+    def _paint_box(self, first: int, probabilities: Tensor, found: np.ndarray) -> None:
         """Interpolate only the box that holds all but background: around it all is background."""
-        rows, from_rows = _box(found.any(1), self._rows)
-        columns, from_columns = _box(found.any(0), self._columns)
+        rows, from_rows = _box(found.any((0, 2)), self._rows)
+        columns, from_columns = _box(found.any((0, 1)), self._columns)
         scan = _interpolate(
             self._rows[rows, from_rows],
-            picture[:, from_rows, from_columns],
+            probabilities[..., from_rows, from_columns],
             self._columns[columns, from_columns],
         )
-        plane = as_picture(np.moveaxis(self.labels, self._axis, 0)[index])
-        plane[rows, columns] = _likeliest(scan)
+        planes = np.moveaxis(self.labels, self._axis, 0)[first:]
+        for plane, picture in zip(planes, _likeliest(scan).cpu().numpy(), strict=False):
+            as_picture(plane)[rows, columns] = picture
 
-    def _keep(self, index: int, picture: Tensor) -> None:
-        scan = _interpolate(self._rows, picture, self._columns)
-        planes = np.moveaxis(self.probabilities, self._axis, 0)[index]
-        as_picture(planes[..., 0])[:] = np.rint(255 * (1 - scan[0]))
-        as_picture(planes[..., 1])[:] = np.rint(255 * scan[TUMOR])
-
-
-def _interpolate(rows: np.ndarray, picture: Tensor, columns: np.ndarray) -> np.ndarray:
-    on_device = (torch.from_numpy(matrix).to(picture.device) for matrix in (rows, columns))
-    rows, columns = on_device
-    return (rows @ picture @ columns.T).cpu().numpy()
+    def _keep(self, first: int, probabilities: Tensor) -> None:
+        planes = np.moveaxis(self.probabilities, self._axis, 0)[first:]
+        for plane, picture in zip(planes, probabilities, strict=False):
+            scan = _interpolate(self._rows, picture, self._columns).cpu().numpy()
+            as_picture(plane[..., 0])[:] = np.rint(255 * (1 - scan[0]))
+            as_picture(plane[..., 1])[:] = np.rint(255 * scan[TUMOR])
 
 
-def _likeliest(probabilities: np.ndarray) -> np.ndarray:
-    """Argmax over the first axis; NumPy's own takes ten times as long over so few classes."""
-    labels, highest = np.zeros(probabilities.shape[1:], np.uint8), probabilities[0]
-    for label, probability in enumerate(probabilities[1:], 1):
-        np.copyto(labels, label, where=probability > highest)
-        highest = np.maximum(highest, probability)
+def _interpolate(rows: np.ndarray, pictures: Tensor, columns: np.ndarray) -> Tensor:
+    rows, columns = (torch.from_numpy(m).to(pictures.device) for m in (rows, columns))
+    return rows @ pictures @ columns.T
+
+
+def _likeliest(scores: Tensor) -> Tensor:
+    """Argmax over the classes of (B, classes, …), uint8; torch's own is slow for so few classes."""
+    highest, labels = scores[:, 0], torch.zeros_like(scores[:, 0], dtype=torch.uint8)
+    for label in range(1, scores.shape[1]):
+        labels.masked_fill_(scores[:, label] > highest, label)
+        highest = torch.maximum(highest, scores[:, label])
     return labels
 
 
@@ -355,7 +355,8 @@ def _labels_of(probabilities: np.ndarray) -> np.ndarray:
     labels = np.zeros(probabilities.shape[:3], np.uint8, order="F")
     for index in range(labels.shape[2]):
         liver, tumor = np.moveaxis(probabilities[:, :, index], -1, 0).astype(np.int16)
-        labels[..., index] = _likeliest(np.stack([255 - liver, liver - tumor, tumor]))
+        scores = torch.from_numpy(np.stack([255 - liver, liver - tumor, tumor]))
+        labels[..., index] = _likeliest(scores[None])[0]
     return labels
 
 
