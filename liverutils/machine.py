@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+CODE = ("liverutils", "notebooks")
 PACKAGES = ("torch", "torchvision", "fastai", "monai", "segmentation-models-pytorch", "numpy")
 
 
@@ -46,15 +47,15 @@ def peak_memory_mb() -> dict[str, int]:
 
 
 def _git_revision() -> str | None:
-    """Revision of the checkout, marked `-dirty` if files differ from it; None outside of git."""
-    git = [
-        "git",
-        "-C",
-        str(Path(__file__).parent),
-        "describe",
-        "--always",
-        "--dirty",
-        "--exclude=*",
-    ]
-    done = subprocess.run(git, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
+    """Revision of the checkout, marked `-dirty` if code or notebooks differ; None outside of git.
+
+    What runs write into the checkout, such as their logs, does not count.
+    """
+    if not (revision := _git("describe", "--always", "--exclude=*")):
+        return None
+    return revision + ("-dirty" if _git("status", "--porcelain", "--", *CODE) else "")
+
+
+def _git(*arguments: str) -> str:
+    git = ["git", "-C", str(Path(__file__).parents[1]), *arguments]
+    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
