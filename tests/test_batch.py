@@ -148,8 +148,12 @@ def test_slurm_gives_the_same_numbers(project, slurm):
         assert_same_numbers(there, tables(project, run))
 
 
-def test_changing_one_run_redoes_that_run_only(project):
+def test_a_second_call_does_nothing_and_a_changed_run_is_redone_alone(project):
     finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))
+    logs = project / "build" / "smoke" / "logs"
+    assert (logs / "UNet_patients.csv").is_file()
+    assert (logs / "notebooks" / "UNet.ipynb").is_file()
+    assert "Nothing to be done" in finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))
     before = (project / "build/done/smoke/own/01_ct_scans").stat().st_mtime
     set_run(project, "UNet", smoke={"epochs": 1})
     finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))

@@ -120,14 +120,3 @@ def test_solutions_are_right(path, tmp_path):
     )
     assert said.count("Right!") >= 2
     assert "Wrong" not in said and "Not answered" not in said
-
-
-def test_the_catalogue_runs_through_snakemake_and_again_does_nothing():
-    make = ["make", "run", "PROFILE=smoke", "RUNS=UNet", f"VENV={Path(sys.executable).parents[1]}"]
-    first = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
-    assert first.returncode == 0, first.stderr[-3000:]
-    again = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
-    assert "Nothing to be done" in again.stdout + again.stderr
-    logs = REPOSITORY / "build" / "smoke" / "logs"
-    assert (logs / "UNet_patients.csv").is_file()
-    assert (logs / "notebooks" / "UNet.ipynb").is_file()
