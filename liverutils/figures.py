@@ -233,6 +233,8 @@ def plot_tradeoff(table: pd.DataFrame, costs: Mapping[str, str], score: str, lab
         costs: Column → what the axis calls it, one frame each; on a logarithmic axis.
         score: Column of the score, the more the better.
         label: What the axis calls the score.
+
+    A name that would cover another one is left out; its dot stays.
     """
     figure, axes = plt.subplots(len(costs), 1, squeeze=False, figsize=(9.0, 3.8 * len(costs)))
     table = table.sort_values(score)
@@ -241,18 +243,26 @@ def plot_tradeoff(table: pd.DataFrame, costs: Mapping[str, str], score: str, lab
         ax.step(front[cost], front[score], where="post", color="silver", zorder=1)
         on_front = table["run"].isin(front["run"])
         ax.scatter(table[cost], table[score], c=np.where(on_front, "black", "darkgrey"), zorder=2)
-        for place, (run, x, y) in enumerate(
-            zip(table["run"], table[cost], table[score], strict=True)
-        ):
-            # Above and below in turn, so that neighbours' names do not cover each other.
-            offset = (5, 4) if place % 2 else (5, -11)
-            ax.annotate(run, (x, y), xytext=offset, textcoords="offset points", fontsize=8)
         ax.set(xscale="log", xlabel=name, ylabel=label)
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.xaxis.set_major_formatter(EngFormatter(sep=""))
         ax.xaxis.set_minor_formatter(NullFormatter())
         ax.margins(x=0.15, y=0.1)
+        _name_dots(ax, table, cost, score)
     return figure
+
+
+def _name_dots(ax: Axes, table: pd.DataFrame, cost: str, score: str) -> None:
+    """Write the runs' names beside their dots, from the best down, where there is room."""
+    taken = []
+    for run, x, y in zip(table["run"][::-1], table[cost][::-1], table[score][::-1], strict=True):
+        for offset in ((5, 4), (5, -11)):
+            name = ax.annotate(run, (x, y), xytext=offset, textcoords="offset points", fontsize=8)
+            frame = name.get_window_extent()
+            if not any(frame.overlaps(other) for other in taken):
+                taken.append(frame)
+                break
+            name.remove()
 
 
 def pareto_front(table: pd.DataFrame, cost: str, score: str) -> pd.DataFrame:
