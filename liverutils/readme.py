@@ -12,7 +12,7 @@ from liverutils.course import repository_root
 from liverutils.files import written_aside
 from liverutils.metrics import SLICE_CLASSES, Interval, bootstrap_interval, bootstrap_roc
 
-SEGMENTATION = ("patients.liver_dice", "cost.ms_per_slice")
+SEGMENTATION = ("patients.liver_dice", "lesions.found", "cost.ms_per_slice")
 CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
 
 
@@ -73,6 +73,7 @@ def _segmentation_row(run: Run) -> dict[str, str]:
         "run": _link(run),
         "liver Dice": _interval(bootstrap_interval(patients.liver_dice)),
         "tumour Dice": _interval(bootstrap_interval(patients.tumor_dice)),
+        "lesions found": _lesions_found(run),
         "liver HD95, mm": f"{patients.liver_hd95_mm.mean():.1f}",
     } | _costs(run)
 
@@ -97,8 +98,16 @@ def _costs(run: Run) -> dict[str, str]:
     }
 
 
+def _lesions_found(run: Run) -> str:
+    lesions = run.tables["lesions"]
+    true = lesions[~lesions.false_positive]
+    return f"{int(true.found.sum())} of {len(true)}"
+
+
 def _link(run: Run) -> str:
-    return f"[{run.name}](logs/notebooks/{run.name}.ipynb)"
+    """The run's name, with its executed notebook where it has one of its own."""
+    notebook = Path("logs", "notebooks", f"{run.name}.ipynb")
+    return f"[{run.name}]({notebook})" if (repository_root() / notebook).is_file() else run.name
 
 
 def _interval(interval: Interval) -> str:
