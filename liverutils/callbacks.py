@@ -254,7 +254,7 @@ class WriteLogs(Callback):
     def after_epoch(self):
         """Add the epoch to the tables and write them."""
         runtime = time.perf_counter() - self._start
-        losses = torch.stack(self.learn.step_losses.losses).cpu().numpy()
+        losses = torch.stack(self.learn.step_losses.losses).cpu().double().numpy()
         steps = self.epoch * len(losses) + np.arange(len(losses))
         self._add("train", {"epoch": self.epoch, "step": steps, "loss": losses})
         self._add("val", {"epoch": [self.epoch]} | self.learn.scorer.log_row("val"))
