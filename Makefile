@@ -24,7 +24,7 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	ruff check .
 	ruff format --check .
-	python -m pytest --numprocesses auto
+	python -m pytest --numprocesses auto --dist worksteal
 
 lab: $(VENV)/.installed
 	jupyter lab notebooks
