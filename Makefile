@@ -19,7 +19,8 @@ run: $(VENV)/.installed
 	[ -n "$$profile" ] || profile=$$(python -c "import torch; print('gpu' if torch.cuda.is_available() else 'cpu')"); \
 	snakemake $(WHERE) --keep-going --rerun-incomplete --quiet rules host \
 	  --config profile=$$profile set=$(SET) runs="$(RUNS)" dataset="$(DATASET)" \
-	  data_dir="$(DATA_DIR)" threads=$(THREADS)
+	  data_dir="$(DATA_DIR)" threads=$(THREADS) \
+	  cores=$(if $(EXECUTOR),$(THREADS),$(CORES))
 
 test: $(VENV)/.installed
 	ruff check .

@@ -1,6 +1,6 @@
 # The course in batch: data, then each run of notebooks/runs.yaml through papermill.
-# Options, as `--config key=value`: profile, set, runs, dataset, data_dir, threads. `make run` passes
-# them.
+# Options, as `--config key=value`: profile, set, runs, dataset, data_dir, threads, cores. `make run`
+# passes them.
 import json
 import shlex
 import sys
@@ -21,7 +21,7 @@ if dataset:
 
 DONE = f"build/done/{profile}/{dataset or 'own'}"
 THREADS = int(config.get("threads") or workflow.cores)  # of a run
-ALL_THREADS = max(THREADS, workflow.cores or 1)  # of what all runs wait for
+ALL_THREADS = int(config.get("cores") or THREADS)  # of what all runs wait for
 
 
 def raw(cohort):

@@ -139,9 +139,9 @@ def slurm(tmp_path):
 
 
 def test_slurm_gives_the_same_numbers(project, slurm):
-    finish(make_run(project, "UNet SimpleCNN", "THREADS=1", "EXECUTOR=slurm"))
+    said = finish(make_run(project, "UNet SimpleCNN", "THREADS=1", "EXECUTOR=slurm"))
+    assert "submitted with SLURM jobid" in said
     from_slurm = {run: tables(project, run) for run in ("UNet", "SimpleCNN")}
-    assert list(project.glob(".snakemake/slurm_logs/rule_UNet/*.log")), "Slurm did not run it"
     shutil.rmtree(project / "build")
     finish(make_run(project, "UNet SimpleCNN", "THREADS=1"))
     for run, there in from_slurm.items():
