@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from fastai.callback.core import Callback, CancelFitException
+from fastai.optimizer import OptimWrapper
 from fastai.torch_core import set_seed
 from torch import Tensor
 
@@ -294,6 +295,11 @@ class KeepBest(Callback):
         return self.patience is not None and self.learn.epoch - self.best_epoch >= self.patience
 
 
+def learning_rates(optimizer: OptimWrapper) -> list[float]:
+    """Return the learning rate of each parameter group."""
+    return [group["lr"] for group in optimizer.hypers]
+
+
 class ReduceOnPlateau(Callback):
     """Divide the learning rates where `patience` epochs have not raised the validation score.
 
@@ -310,7 +316,7 @@ class ReduceOnPlateau(Callback):
         """Reduce the rates of all parameter groups, or leave them."""
         waited = self.epoch - self.learn.keep_best.best_epoch
         if waited and waited % self.patience == 0:
-            rates = [group["lr"] / self.factor for group in self.opt.hypers]
+            rates = [rate / self.factor for rate in learning_rates(self.opt)]
             self.opt.set_hyper("lr", rates)
             print(f"Epoch {self.epoch}: no better for {waited} epochs, rate now {rates[-1]:.2g}.")
 
@@ -337,7 +343,7 @@ class TensorBoard(Callback):
 
     def before_epoch(self):
         """Remember the rates that the epoch starts with."""
-        self._rates = [group["lr"] for group in self.opt.hypers]
+        self._rates = learning_rates(self.opt)
 
     def after_epoch(self):
         """Write the epoch; its scores stand at its last step."""

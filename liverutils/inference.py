@@ -81,11 +81,8 @@ def predict_volume(learn: CourseLearner, store: SliceStore, slices: SliceSet) ->
     Returns:
         Labels (X, Y, Z) uint8 on the scan's own grid, RAS.
     """
-    scan = store.info["volumes"][slices.slices.volume[0]]
-    view = store.info["view"]
-    spacing = scan["spacing"] or (1.0, 1.0, 1.0)
-    resampler = Resampler.for_scan(scan["shape"], spacing, view, store.info["size"])
-    painter = Painter(resampler, view, scan["shape"])
+    volume, view = slices.slices.volume[0], store.info["view"]
+    painter = Painter(store.resampler(volume, view), view, store.info["volumes"][volume]["shape"])
     first = 0
     for probabilities in predict_slices(learn, slices):
         painter.paint(first, probabilities)

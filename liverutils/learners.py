@@ -29,6 +29,7 @@ from liverutils.callbacks import (
     TensorBoard,
     TimeBudget,
     WriteLogs,
+    learning_rates,
 )
 from liverutils.datasets.loaders import SliceLoader
 from liverutils.errors import BadInput
@@ -235,7 +236,7 @@ def train(
     facts["training"] |= _schedule_facts(encoder_lr, reduce_on_plateau)
     learn.create_opt()
     learn.opt.set_hyper("lr", slice(encoder_lr, learn.lr) if encoder_lr else learn.lr)
-    rates = _rates(learn)
+    rates = learning_rates(learn.opt)
     callbacks = [KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)]
     if reduce_on_plateau:
         callbacks.append(ReduceOnPlateau(reduce_on_plateau))
@@ -251,7 +252,7 @@ def train(
             with learn.no_bar(), learn.no_logging():  # A bar counts towards a known end.
                 learn.fit(sys.maxsize, rates, cbs=[write_logs, budget])
         elif reduce_on_plateau:
-            learn.fit(epochs, _rates(learn), cbs=write_logs)  # those of the checkpoint, if any
+            learn.fit(epochs, learning_rates(learn.opt), cbs=write_logs)  # the checkpoint's, if any
         else:
             learn.fit_one_cycle(epochs, rates, cbs=write_logs)
         learn.first_epoch = 0
@@ -271,11 +272,6 @@ def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
     }
     logs.write_run(learn.run_facts)
     logs.checkpoint.unlink(missing_ok=True)
-
-
-def _rates(learn: CourseLearner) -> list[float]:
-    """The learning rate of each parameter group."""
-    return [group["lr"] for group in learn.opt.hypers]
 
 
 def _schedule_facts(encoder_lr: float | None, reduce_on_plateau: int | None) -> dict[str, Any]:

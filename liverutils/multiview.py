@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,10 @@ import torch
 from torch import Tensor
 
 from liverutils.datasets.loaders import SliceSet
-from liverutils.datasets.store import Resampler, SliceStore
+from liverutils.datasets.store import SliceStore
 from liverutils.datasets.volumes import TUMOR, VIEW_AXES, View
 from liverutils.errors import BadInput
-from liverutils.files import write_json, written_aside
+from liverutils.files import one_at_a_time, write_json, written_aside
 from liverutils.inference import predict_slices, score_held_out
 from liverutils.learners import CourseLearner
 from liverutils.logs import RunLogs
@@ -42,17 +43,24 @@ def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1)
     n_slices = sum(map(len, rows))
     views = "+".join(store.info["view"] for store in stores)
     info = first.info | {"view": views, "every": every, "slices": n_slices}
-    if (out / "store.json").is_file() and SliceStore.open(out).info == info:
+    with one_at_a_time(out):
+        if not ((out / "store.json").is_file() and SliceStore.open(out).info == info):
+            _write_joined(stores, rows, info, out)
         return SliceStore.open(out)
+
+
+def _write_joined(
+    stores: Sequence[SliceStore], rows: Sequence[np.ndarray], info: dict[str, Any], out: Path
+) -> None:
+    """Write the rows kept of each store as one store; the scans' labels are those of the first."""
     with written_aside(out) as aside:
         aside.mkdir()
         for name in ("images", "masks"):
             _join_arrays([getattr(store, name) for store in stores], rows, aside / f"{name}.npy")
         tables = [store.slices.iloc[kept] for store, kept in zip(stores, rows, strict=True)]
         pd.concat(tables).to_csv(aside / "slices.csv", index=False)
-        shutil.copytree(first.folder / "labels", aside / "labels")
+        shutil.copytree(stores[0].folder / "labels", aside / "labels")
         write_json(aside / "store.json", info)
-    return SliceStore.open(out)
 
 
 def _check_same_scans(stores: Sequence[SliceStore]) -> None:
@@ -127,15 +135,13 @@ def fuse_views(
 def _predict_planes(learn: CourseLearner, store: SliceStore, slices: SliceSet) -> Iterator[Tensor]:
     """Yield class probabilities (3, A, B) of every plane of a scan, from its slices of one view."""
     view, volume = slices.slices[["view", "volume"]].iloc[0]
-    scan = store.info["volumes"][volume]
-    spacing = scan["spacing"] or (1.0, 1.0, 1.0)
-    resampler = Resampler.for_scan(scan["shape"], spacing, view, store.info["size"])
+    resampler = store.resampler(volume, view)
     rows, columns = (torch.from_numpy(m).to(learn.dls.device) for m in resampler.back())
     pictures = chain.from_iterable(predict_slices(learn, slices))
     # As `volumes.from_picture` turns them.
     planes = ((rows @ picture @ columns.T).mT.flip(1, 2).cpu() for picture in pictures)
     known = zip(slices.slices["index"], planes, strict=True)
-    return fill_gaps(known, scan["shape"][VIEW_AXES[view]])
+    return fill_gaps(known, store.info["volumes"][volume]["shape"][VIEW_AXES[view]])
 
 
 def fill_gaps(known: Iterable[tuple[int, Tensor]], n_planes: int) -> Iterator[Tensor]:

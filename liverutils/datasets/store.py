@@ -85,6 +85,12 @@ class SliceStore:
         """Row numbers of the slices of `patients`, in the store's order."""
         return np.flatnonzero(self.slices.patient.isin(list(patients)))
 
+    def resampler(self, volume: str, view: View) -> "Resampler":
+        """Between one scan's grid and the store's pictures of it in a view."""
+        scan = self.info["volumes"][volume]
+        spacing = scan["spacing"] or (1.0, 1.0, 1.0)
+        return Resampler.for_scan(scan["shape"], spacing, view, self.info["size"])
+
     def true_mask(self, volume: str) -> np.ndarray:
         """Labels of one scan on its own voxel grid, uint8 (X, Y, Z), RAS."""
         return read_nifti_mask(self.folder / "labels" / f"{volume}.nii.gz")[0]
