@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from doubles import TRAINED_ON
 
 from liverutils.cascade import (
     check_unseen,
@@ -21,8 +22,6 @@ from liverutils.errors import BadInput
 from liverutils.inference import TrainedNetwork
 from liverutils.models import build_model, save_weights
 from liverutils.settings import Settings
-
-DATA = {"view": "axial", "size": 32, "window": (-100, 240), "intensity": "HU", "context_slices": 0}
 
 
 class Thresholds(torch.nn.Module):
@@ -42,7 +41,7 @@ class Nothing(torch.nn.Module):
 
 
 def network(model):
-    return TrainedNetwork(model, DATA, torch.device("cpu"), Settings())
+    return TrainedNetwork(model, TRAINED_ON, torch.device("cpu"), Settings())
 
 
 def test_box_is_the_liver_and_a_margin_in_mm():

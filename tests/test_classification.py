@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from doubles import DieAfter
 from fastai.callback.core import Callback
 from torch import nn
 
@@ -29,19 +30,6 @@ def make_learner(store, *, lr=1e-3, sampling="natural", class_weights="none"):
     torch.manual_seed(0)
     model = build_model("AlexNet", hidden=16)
     return classification_learner(dls, model, lr=lr, class_weights=class_weights)
-
-
-class DieAfter(Callback):
-    """Die like a killed process, after the files of an epoch are written."""
-
-    order = 99
-
-    def __init__(self, epoch):
-        self.last = epoch
-
-    def after_epoch(self):
-        if self.epoch == self.last:
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from doubles import TRAINED_ON
 
 from liverutils.cli import main
 from liverutils.datasets.store import SliceStore
@@ -110,16 +111,8 @@ def test_help(command, capsys):
 
 @pytest.fixture
 def weights(tmp_path):
-    data = {
-        "view": "axial",
-        "size": 32,
-        "window": [-100.0, 240.0],
-        "intensity": "HU",
-        "context_slices": 0,
-        "target": "mask",
-    }
     path = tmp_path / "weights.safetensors"
-    save_weights(build_model("UNet", width=2), path, {"data": data})
+    save_weights(build_model("UNet", width=2), path, {"data": TRAINED_ON})
     return path
 
 

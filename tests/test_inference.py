@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
+from doubles import TRAINED_ON
 from torch import nn
 
 from liverutils.datasets.dicom import LPS_TO_RAS, write_dicom_series
@@ -32,14 +33,6 @@ from liverutils.models import build_model, save_weights
 from liverutils.predict import predict_scan
 from liverutils.settings import Settings
 
-DATA = {
-    "view": "axial",
-    "size": 32,
-    "window": [-100.0, 240.0],
-    "intensity": "HU",
-    "context_slices": 0,
-    "target": "mask",
-}
 PLAIN = Settings()
 
 
@@ -52,7 +45,7 @@ class Threshold(nn.Module):
 
 
 def thresholds(**data) -> TrainedNetwork:
-    return TrainedNetwork(Threshold(), DATA | data, torch.device("cpu"), PLAIN)
+    return TrainedNetwork(Threshold(), TRAINED_ON | data, torch.device("cpu"), PLAIN)
 
 
 @pytest.fixture
@@ -74,7 +67,7 @@ def weights(tmp_path):
     def write(name: str = "weights", model: nn.Module | None = None, **data):
         path = tmp_path / f"{name}.safetensors"
         model = model or build_model("UNet", width=2, in_channels=data.pop("in_channels", 1))
-        save_weights(model, path, {"data": DATA | data})
+        save_weights(model, path, {"data": TRAINED_ON | data})
         return path
 
     return write
@@ -109,11 +102,11 @@ def test_slices_are_cut_as_for_the_store(scan, context):
             seen.append(images)
             return super().forward(images)
 
-    data = DATA | {"context_slices": context}
+    data = TRAINED_ON | {"context_slices": context}
     segment(TrainedNetwork(Spy(), data, torch.device("cpu"), PLAIN), scan)
     stored, _, _ = cut_case(replace(scan, mask=expected_labels(scan)), "axial", 32)
     around = np.clip(np.arange(14)[:, None] + np.arange(-context, context + 1), 0, 13)
-    expected = apply_window(torch.from_numpy(stored[around]), DATA["window"])
+    expected = apply_window(torch.from_numpy(stored[around]), TRAINED_ON["window"])
     assert torch.equal(torch.cat(seen), expected)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from doubles import DieAfter
 from fastai.callback.core import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -119,19 +120,6 @@ def test_gallery_has_a_panel_per_held_out_patient_and_a_sheet(finished, tmp_path
     panels = list((tmp_path / "UNet").glob("phantom-*.png"))
     assert len(panels) == len(patients)
     assert sheet.is_file()
-
-
-class DieAfter(Callback):
-    """Die like a killed process, after the files of an epoch are written."""
-
-    order = 99
-
-    def __init__(self, epoch):
-        self.last = epoch
-
-    def after_epoch(self):
-        if self.epoch == self.last:
-            raise KeyboardInterrupt
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(finished, smoke_store, tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.callback.core import Callback
+from doubles import DieAfter
 from torch import nn
 
 from liverutils.callbacks import tumor_aucs
@@ -275,15 +275,9 @@ def test_a_run_logs_both_tasks(finished, joined):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(finished, joined, tmp_path):
-    class Die(Callback):
-        order = 99
-
-        def after_epoch(self):
-            raise KeyboardInterrupt
-
     logs = RunLogs(tmp_path, "MultiView")
     learn = make_learner(joined)
-    with pytest.raises(KeyboardInterrupt), learn.added_cbs(Die()):
+    with pytest.raises(KeyboardInterrupt), learn.added_cbs(DieAfter(0)):
         train(learn, EPOCHS, logs=logs)
     learn = make_learner(joined)
     train(learn, EPOCHS, logs=logs)
