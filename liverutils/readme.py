@@ -1,7 +1,10 @@
-"""The README's results and gallery, written from the logs: `make readme`."""
+"""The README's results, gallery and graph of runs, as they stand now: `make readme`."""
 
 import re
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,14 +20,15 @@ CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
 
 
 def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
-    """Replace what stands between the markers of the README by what the logs say now."""
+    """Replace what stands between the markers of the README by what holds now."""
     text = readme.read_text()
     for name, content in {
-        "results": results(logs_dir),
-        "gallery": pictures(gallery),
+        "results": partial(results, logs_dir),
+        "gallery": partial(pictures, gallery),
+        "runs": rule_graph,
     }.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marked.sub(lambda found, new=content: f"{found[1]}{new}\n{found[2]}", text)
+        text = marked.sub(lambda found, new=content: f"{found[1]}{new()}\n{found[2]}", text)
     with written_aside(readme) as aside:
         aside.write_text(text)
 
@@ -56,6 +60,34 @@ def pictures(gallery: Path) -> str:
         for sheet in sheets
     ]
     return " · ".join(rows)
+
+
+def rule_graph() -> str:
+    """Return Snakemake's graph of the core set as a Mermaid diagram, which GitHub draws."""
+    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--forceall"]
+    command += ["--cores", "1", "--config", "profile=cpu", "set=core"]
+    drawn = subprocess.run(
+        command, cwd=repository_root(), capture_output=True, text=True, check=True
+    ).stdout
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
+    waiting = {name: [] for name in names.values() if name != "all"}
+    for first, later in re.findall(r"(id\d+) --> (id\d+)", drawn):
+        if names[later] in waiting:
+            waiting[names[first]].append(names[later])
+    return "\n".join(["```mermaid", "flowchart LR", *_arrows(waiting), "```"])
+
+
+def _arrows(waiting: dict[str, list[str]]) -> Iterator[str]:
+    """A line for each rule, with what waits for it and not for another that waits for it too."""
+    for rule, others in waiting.items():
+        anyhow = {last for other in others for last in _all_after(other, waiting)}
+        direct = [name for name in waiting if name in others and name not in anyhow]
+        yield f"  {rule} --> {' & '.join(direct)}" if direct else f"  {rule}"
+
+
+def _all_after(rule: str, waiting: dict[str, list[str]]) -> set[str]:
+    """All that waits for a rule, at once or through others."""
+    return set(waiting[rule]).union(*(_all_after(other, waiting) for other in waiting[rule]))
 
 
 def _heading(task: str, runs: dict[str, Run]) -> str:

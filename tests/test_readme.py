@@ -1,8 +1,10 @@
-"""The README says what the logs say."""
+"""The README says what the logs and the catalogue say."""
 
+import re
 import shutil
 from pathlib import Path
 
+from liverutils.catalogue import choose, read_catalogue
 from liverutils.readme import write_readme
 
 REPOSITORY = Path(__file__).parent.parent
@@ -26,3 +28,18 @@ def test_writing_twice_changes_nothing_and_keeps_the_rest(tmp_path):
     assert "old" not in once
     write_readme(page, REPOSITORY / "logs", REPOSITORY / "images_gallery")
     assert page.read_text() == once
+
+
+def test_the_graph_shows_each_core_run_after_what_it_reads():
+    drawn = (REPOSITORY / "README.md").read_text().split("flowchart LR\n")[1].split("```")[0]
+    rules = re.findall(r"^  (\w+)(?: --> (.+))?$", drawn, re.M)
+    arrows = {rule: set(others.split(" & ")) - {""} for rule, others in rules}
+    core = choose(read_catalogue(REPOSITORY / "notebooks" / "runs.yaml", "cpu"), "core")
+    assert arrows.keys() == {"phantom", "store"} | {run.name for run in core}
+
+    def after(rule: str) -> set[str]:
+        return arrows[rule].union(*map(after, arrows[rule]))
+
+    unordered = [(one, run.name) for run in core for one in run.after if run.name not in after(one)]
+    assert unordered == []
+    assert after("phantom") == arrows.keys() - {"phantom", "03_metrics"}  # That reads no scans.
