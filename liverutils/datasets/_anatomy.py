@@ -6,7 +6,7 @@ of the vertebral body at the level of the kidneys; x grows to the patient's righ
 to the head. Arrays are laid out (Z, X, Y), so that one slice is one piece of memory.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.interpolate import CubicSpline, RectBivariateSpline
@@ -286,15 +286,11 @@ class Anatomy:
     belly: float
     gas_level: float
     heart: np.ndarray
+    _known_corners: dict[tuple[str, float], tuple[list, list]] = field(default_factory=dict)
 
     def distance(self, name: str, grid: Grid, margin: float = 6.0) -> tuple[Box, np.ndarray]:
         """The part of `grid` within `margin` mm of an organ, and the distances to it there."""
-        field = self.fields[name]
-        near = field < margin + COARSE_MM
-        spans = [np.flatnonzero(near.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
-        low = [a[max(s[0] - 1, 0)] for a, s in zip(self.grid.axes, spans, strict=True)]
-        high = [a[min(s[-1] + 1, len(a) - 1)] for a, s in zip(self.grid.axes, spans, strict=True)]
-        box = grid.box(low, high)
+        box = grid.box(*self._corners(name, margin))
         part = grid.within(box)
         if 0 in part.shape:
             return box, np.empty(part.shape, np.float32)
@@ -302,7 +298,18 @@ class Anatomy:
         coarse = self.grid.box(
             [axis[0] - reach for axis in part.axes], [axis[-1] + reach for axis in part.axes]
         )
-        return box, upsample(field[coarse], self.grid.within(coarse), part)
+        return box, upsample(self.fields[name][coarse], self.grid.within(coarse), part)
+
+    def _corners(self, name: str, margin: float) -> tuple[list[float], list[float]]:
+        """Lowest and highest corner (z, x, y) of what lies within `margin` mm of an organ."""
+        if (name, margin) not in self._known_corners:
+            near = self.fields[name] < margin + COARSE_MM
+            spans = [np.flatnonzero(near.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+            axes = self.grid.axes
+            low = [a[max(s[0] - 1, 0)] for a, s in zip(axes, spans, strict=True)]
+            high = [a[min(s[-1] + 1, len(a) - 1)] for a, s in zip(axes, spans, strict=True)]
+            self._known_corners[name, margin] = low, high
+        return self._known_corners[name, margin]
 
 
 def rib_distance(
