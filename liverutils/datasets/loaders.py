@@ -4,6 +4,7 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -122,10 +123,16 @@ class SliceSet:
 
     def of_volume(self, volume: str, view: str | None = None) -> "SliceSet":
         """Return the slices of one scan only, in one view or in all that there are."""
-        of_view = self.slices.view.isin([view]) if view else True
-        chosen = np.flatnonzero((self.slices.volume == volume) & of_view)
+        chosen = self._indices_by_volume[volume]
+        if view:
+            chosen = chosen[self.slices.view.iloc[chosen] == view]
         slices = self.slices.iloc[chosen].reset_index(drop=True)
         return replace(self, slices=slices, neighbours=self.neighbours[chosen])
+
+    @cached_property
+    def _indices_by_volume(self) -> dict[str, np.ndarray]:
+        """Each scan's slices; to search the whole table for each of them would be quadratic."""
+        return self.slices.groupby("volume").indices
 
     def gather(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return raw images (B, C, H, W) int16, masks (B, H, W) uint8 and labels (B,)."""
