@@ -21,7 +21,7 @@ def alternate(
         that above 1 ours is faster.
     """
     ours(), other()
-    seconds = [(_seconds(ours), _seconds(other)) for _ in range(pairs)]
+    seconds = [(seconds_of(ours), seconds_of(other)) for _ in range(pairs)]
     return {
         "ours_s": statistics.median(a for a, _ in seconds),
         "other_s": statistics.median(b for _, b in seconds),
@@ -31,7 +31,8 @@ def alternate(
     }
 
 
-def _seconds(function: Callable[[], object]) -> float:
+def seconds_of(function: Callable[[], object]) -> float:
+    """Call a function; return the seconds it took."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

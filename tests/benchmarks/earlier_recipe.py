@@ -35,20 +35,33 @@ PEAK_LR = 3e-3
 
 
 class Stopwatch(Callback):
-    """Stop a training after some seconds; on the way score its liver, while the watch stands still.
-
-    The patients for validation and for the test are scored on the store's pixels.
-    """
+    """Stop a training after some seconds."""
 
     order = 70
 
     def __init__(self, seconds: float):
-        self.seconds, self.curve = seconds, []
+        self.seconds = seconds
         self._start = time.perf_counter()
 
     def elapsed(self) -> float:
         """Seconds of training so far."""
         return time.perf_counter() - self._start
+
+    def after_batch(self):
+        """Stop when the time is over."""
+        if self.training and self.elapsed() >= self.seconds:
+            raise CancelFitException
+
+
+class ScoringStopwatch(Stopwatch):
+    """Score the liver on the way, while the watch stands still.
+
+    The patients for validation and for the test are scored on the store's pixels.
+    """
+
+    def __init__(self, seconds: float):
+        super().__init__(seconds)
+        self.curve = []
 
     def after_batch(self):
         """Score when the time for it has come, stop when it is over."""
@@ -111,16 +124,19 @@ def data_folder(data: str) -> Path:
 def train_earlier(store: SliceStore, seconds: float) -> list[dict]:
     """Train as the earlier project did; return the curve."""
     learn = make_learner(store, None, (12, 24, 36), loss="cross_entropy", lr=3e-4)
-    return fit(learn, [Stopwatch(seconds)])
+    stopwatch = ScoringStopwatch(seconds)
+    fit(learn, stopwatch)
+    return stopwatch.curve
 
 
 def train_ours(store: SliceStore, seconds: float) -> list[dict]:
     """Train as the course does; return the curve."""
     rates = np.maximum(1, np.array([6, 12, 18]) * store.info["size"] // 512).tolist()
     learn = make_learner(store, Augment(), rates, loss="dice_cross_entropy", lr=PEAK_LR)
-    stopwatch = Stopwatch(seconds)
+    stopwatch = ScoringStopwatch(seconds)
     use_fastest_settings(learn)
-    return fit(learn, [stopwatch, OneCycleByTime(stopwatch, PEAK_LR)])
+    fit(learn, stopwatch, OneCycleByTime(stopwatch, PEAK_LR))
+    return stopwatch.curve
 
 
 def make_learner(
@@ -136,11 +152,10 @@ def make_learner(
     return segmentation_learner(dls, model, **options)
 
 
-def fit(learn: CourseLearner, callbacks: list[Callback]) -> list[dict]:
-    """Train until the stopwatch, the first of the callbacks, ends it; return its curve."""
+def fit(learn: CourseLearner, *callbacks: Callback) -> None:
+    """Train until one of the callbacks, a stopwatch, ends it."""
     with learn.no_bar(), learn.no_logging():
         learn.fit(sys.maxsize, cbs=callbacks)
-    return callbacks[0].curve
 
 
 def liver_dice(learn: CourseLearner, slices: SliceSet) -> float:
