@@ -5,9 +5,9 @@ python -m tests.benchmarks.nnunet [DATA] [MINUTES] [PIXELS] [GB …]
 DATA is a phantom cohort or `lits-png`, which is found where LIVER_CT_REAL_DATA says. Ours is the
 U-Net of notebook 22 in profile cpu, on slices of PIXELS × PIXELS. nnU-Net plans by itself, from the
 scans' own voxels, for a GPU of 8 GB, its default, or once for each GB given: with less memory its
-batches and pictures are smaller, and it takes more steps in the same time. All learn from the
-training patients alone, for MINUTES, lower their learning rates by the share of the time that is
-gone, and keep their last weights.
+batches are smaller, and it takes more steps in the same time. All learn from the training patients
+alone, for MINUTES, lower their learning rates by the share of the time that is gone, and keep their
+last weights.
 
 Counted in our MINUTES are the choice of the settings and the scores of the validation patients
 after each epoch. nnU-Net's begin with its first step, and it scores no validation patients. Not
