@@ -1,7 +1,6 @@
 # The course in batch: data, then each run of notebooks/runs.yaml through papermill.
 # Options, as `--config key=value`: profile, set, runs, dataset, data_dir, threads, cores. `make run`
 # passes them.
-import json
 import shlex
 import sys
 
@@ -79,7 +78,7 @@ for run in runs.values():
             # Under `log`, so that a failed run keeps its executed notebook and the traceback.
             notebook=str(run.executed),
         params:
-            values=shlex.quote(json.dumps(run.parameters)),
+            values=shlex.quote(run.as_yaml),
             seconds=int(60 * run.minutes),
         resources:
             gpu=int(profile == "gpu"),

@@ -42,6 +42,11 @@ class Run:
         """What a parameter is in this run: its own value, or else the notebook's literal."""
         return self.parameters.get(parameter, self.declared[parameter])
 
+    @property
+    def as_yaml(self) -> str:
+        """The parameters for papermill, in one line; not as JSON, whose 1e-05 YAML takes for text."""
+        return yaml.safe_dump(self.parameters, default_flow_style=True, width=float("inf")).strip()
+
 
 def read_catalogue(path: Path | str, profile: str) -> dict[str, Run]:
     """Read the catalogue under a profile; return the runs by name.

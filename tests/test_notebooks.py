@@ -10,6 +10,7 @@ import nbformat
 import papermill
 import pytest
 import yaml
+from papermill.cli import NoDatesSafeLoader
 
 from liverutils.catalogue import choose, on_data, read_catalogue
 from liverutils.errors import BadInput
@@ -51,6 +52,13 @@ def test_catalogue_sets_only_declared_parameters(profile):
     for run in read_catalogue(CATALOGUE, profile).values():
         assert run.parameters.keys() <= run.declared.keys()
         assert run.minutes > 0
+
+
+@pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
+def test_parameters_reach_papermill_as_what_they_are(profile):
+    for run in read_catalogue(CATALOGUE, profile).values():
+        assert yaml.load(run.as_yaml, NoDatesSafeLoader) == run.parameters
+        assert "\n" not in run.as_yaml
 
 
 def test_an_undeclared_parameter_is_an_error(tmp_path):
