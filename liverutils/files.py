@@ -20,8 +20,9 @@ def written_aside(target: Path | str) -> Iterator[Path]:
     """Yield a path beside `target` to write a file or folder to; rename it to `target` at the end.
 
     If the block raises, what was written is removed and `target` stays as it was. A process
-    killed inside the block leaves `target` untouched too; its remains, `.NAME.PID.partial`, are
-    removed by the next writer of the same target once that process is gone.
+    killed inside the block leaves `target` untouched too, or, where it was replacing a folder,
+    none; its remains, `.NAME.PID.partial`, are removed by the next writer of the same target once
+    that process is gone.
 
     Raises:
         BadInput: not_writable, before the block is entered if that can be known.
@@ -32,16 +33,18 @@ def written_aside(target: Path | str) -> Iterator[Path]:
         if not _is_running(int(remains.name.split(".")[-2])):
             _remove(remains)
     aside = target.parent / f".{target.name}.{os.getpid()}.partial"
+    replaced = target.parent / f".{target.name}.old.{os.getpid()}.partial"
     try:
         yield aside
-        if aside.is_dir() and target.is_dir():
-            shutil.rmtree(target)
         try:
+            if aside.is_dir() and target.is_dir():
+                target.replace(replaced)  # No folder takes the place of one that holds something.
             aside.replace(target)
         except OSError as error:
             raise _not_writable(target, error) from error
     finally:
         _remove(aside)
+        _remove(replaced)
 
 
 def check_writable(target: Path | str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from liverutils.errors import BadInput
@@ -105,8 +105,9 @@ def save_weights(
         for name, t in model.state_dict().items()
     }
     facts = facts | {"model": model.recipe}
-    with written_aside(path) as aside:
-        save_file(tensors, aside, metadata={"facts": json.dumps(facts)})
+    content = save(tensors, metadata={"facts": json.dumps(facts)})
+    with written_aside(path) as aside:  # save_file leaves a file of its own when it is killed
+        aside.write_bytes(content)
 
 
 def load_weights(path: Path | str) -> tuple[nn.Module, dict[str, Any]]:
