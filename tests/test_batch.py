@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -180,6 +181,21 @@ def test_two_runs_never_share_a_gpu(tmp_path):
     assert third == first
     also_held.close()
     last.close()
+
+
+def test_of_four_runs_at_once_no_two_see_the_same_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "test-c,test-d")
+    code = (
+        "import os, time; start = time.time(); time.sleep(1);"
+        "print(os.environ['CUDA_VISIBLE_DEVICES'], start, time.time())"
+    )
+    command = [sys.executable, "-m", "liverutils.gpu", sys.executable, "-c", code]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate()[0].split() for process in running]
+    assert {gpu for gpu, *_ in said} == {"test-c", "test-d"}
+    for mine in ("test-c", "test-d"):
+        spans = sorted((float(start), float(end)) for gpu, start, end in said if gpu == mine)
+        assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
 def test_a_lock_falls_with_the_process_that_held_it(tmp_path):
