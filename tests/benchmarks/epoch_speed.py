@@ -1,82 +1,153 @@
-"""A training epoch against bare steps of the same network on one batch in memory, the limit."""
+"""A training epoch against bare steps of the same network on one batch in memory, the limit.
+
+The bare steps have the epoch's loss, optimiser, number format and memory layout; where the epoch
+augments, they change their one batch anew each time.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
+from fastai.torch_core import to_float
+from torch import Tensor
 
 from liverutils.course import open_course_store
-from liverutils.datasets.loaders import Augment, slice_loaders
-from liverutils.datasets.splits import Split
-from liverutils.learners import segmentation_learner
+from liverutils.datasets.loaders import Augment, SliceLoader, apply_window, slice_loaders
+from liverutils.datasets.splits import split_patients
+from liverutils.datasets.store import SliceStore
+from liverutils.learners import CourseLearner, classification_learner, segmentation_learner
 from liverutils.models import build_model
-from liverutils.settings import choose_device, use_fastest_settings
-from tests.benchmarks.common import alternate, report
+from liverutils.settings import Settings, choose_device, use_fastest_settings, use_settings
+from tests.benchmarks.common import alternate, report, seconds_of
 
-NETWORKS = {"UNet": {"width": 16}, "DeepLabV3Plus_ResNet34": {}}
-BATCH = 16
+NETWORKS = {
+    "UNet": {"width": 16},
+    "DeepLabV3Plus_ResNet34": {},
+    "DeepLabV3Plus_EfficientNet": {},
+    "DeepLabV3Plus_MobileNet": {},
+    "ResNet18": {},
+}
+CLASSIFIERS = ("ResNet18",)
+# An epoch takes about so long, but has no fewer batches than that.
+SECONDS, BATCHES = 1.2, 3
 
 
 def main() -> None:
     """Compare for each network, size, and with and without augmentation."""
     rows = []
-    for augment in (None, Augment()):
-        for size in (128, 256):
-            for name in NETWORKS:
-                rows.append(measure(name, size, augment))
+    for size in (128, 256):
+        store = open_course_store("phantom", "data", "axial", size)
+        for name in NETWORKS:
+            for row in measure(name, store):
+                rows.append(row)
                 report("epoch_speed", rows)
 
 
-def measure(name: str, size: int, augment: Augment | None) -> dict:
-    """Time `learn.fit`'s training epoch and as many bare steps on a resident batch."""
-    store = open_course_store("phantom", "data", "axial", size)
-    # Few patients, so that an epoch is short; validation is not part of what is timed.
-    train, (other,) = store.patients[: 640 // size], store.patients[-1:]
-    split = Split(tuple(train), (other,), (other,))
+def measure(name: str, store: SliceStore) -> Iterator[dict]:
+    """Yield a row without and one with augmentation, under the settings fastest without."""
+    settings = None
+    for augment in (None, Augment()):
+        learn = make_learner(name, store, augment)
+        if settings is None:
+            use_fastest_settings(learn)
+            settings = learn.settings
+        yield compare(learn, settings) | {"network": name, "pixels": store.info["size"]}
+
+
+def make_learner(name: str, store: SliceStore, augment: Augment | None) -> CourseLearner:
+    """Return a learner in batches of the same number of pixels for each size."""
     dls = slice_loaders(
-        store, split, batch_size=BATCH, augment=augment, device=choose_device("auto")
+        store,
+        split_patients(store.slices),
+        batch_size=2048 // store.info["size"],
+        target="label" if name in CLASSIFIERS else "mask",
+        augment=augment,
+        device=choose_device("auto"),
     )
-    learn = segmentation_learner(dls, build_model(name, **NETWORKS[name]))
-    trial = use_fastest_settings(learn)
+    learner = classification_learner if name in CLASSIFIERS else segmentation_learner
+    return learner(dls, build_model(name, **NETWORKS[name]))
+
+
+def compare(learn: CourseLearner, settings: Settings) -> dict:
+    """Time training epochs and as many bare steps."""
+    use_settings(learn, settings)
     learn.create_opt()
-    learn.n_epoch, learn.epoch = 1, 0
-
-    def epoch() -> None:
-        with learn.no_bar(), learn.no_logging():
-            learn(["before_fit", "before_epoch"])
-            learn._do_epoch_train()
-            learn("after_fit")
-        _wait(dls.device)
-
-    images, masks = next(iter(slice_loaders(store, split, batch_size=BATCH, device=dls.device)[0]))
+    bare_step = make_bare_step(learn)
+    bare_step()
+    shorten_epoch(learn, max(BATCHES, round(SECONDS / seconds_of(bare_step))))
+    batches = len(learn.dls.train)
 
     def bare_steps() -> None:
-        settings, model = learn.settings, learn.model.train()
-        dtype, mixed = getattr(torch, settings.dtype), settings.dtype != "float32"
-        for _ in range(len(dls.train)):
-            x, y = images.clone(), masks
-            if augment is not None:
-                x, y = augment(x, y)
-            x = x.contiguous(memory_format=settings.memory_format)
-            with torch.autocast(dls.device.type, dtype, enabled=mixed):
-                output = model(x)
-            learn.loss_func(output.float(), y.long()).backward()
-            learn.opt.step()
-            learn.opt.zero_grad()
-        _wait(dls.device)
+        for _ in range(batches):
+            bare_step()
+        wait_for(learn.dls.device)
 
-    timed = alternate(epoch, bare_steps, pairs=3)
-    images_per_epoch = len(dls.train) * BATCH
+    timed = alternate(lambda: train_epoch(learn), bare_steps)
+    images = batches * learn.dls.train.bs
     return {
-        "network": name,
-        "pixels": size,
-        "augmented": augment is not None,
-        "settings": f"{trial.dtype[0]}{', channels last' if trial.channels_last[0] else ''}",
-        "images_per_s": images_per_epoch / timed["ours_s"],
-        "limit_images_per_s": images_per_epoch / timed["other_s"],
+        "augmented": learn.dls.train.dataset.augment is not None,
+        "settings": settings.dtype + (", channels last" if settings.channels_last else ""),
+        "batches": batches,
+        "images_per_s": images / timed["ours_s"],
+        "limit_images_per_s": images / timed["other_s"],
         "ratio": timed["ratio"],
         "lowest_ratio": timed["lowest_ratio"],
     }
 
 
-def _wait(device: torch.device) -> None:
+def shorten_epoch(learn: CourseLearner, batches: int) -> None:
+    """Train on the first slices only, as many as fill `batches`."""
+    train = learn.dls.train
+    n = batches * train.bs
+    few = replace(
+        train.dataset,
+        slices=train.dataset.slices.head(n),
+        neighbours=train.dataset.neighbours[:n],
+    )
+    learn.dls.loaders[0] = SliceLoader(
+        few, bs=train.bs, shuffle=True, drop_last=True, device=train.device
+    )
+
+
+def train_epoch(learn: CourseLearner) -> None:
+    """Train as `learn.fit` does in one epoch, without its validation."""
+    learn.n_epoch, learn.epoch = 1, 0
+    with learn.no_bar(), learn.no_logging():
+        learn(["before_fit", "before_epoch"])
+        learn._do_epoch_train()
+        learn("after_fit")
+    wait_for(learn.dls.device)
+
+
+def make_bare_step(learn: CourseLearner) -> Callable[[], None]:
+    """Return a training step on one batch that is never replaced."""
+    dataset, device = learn.dls.train.dataset, learn.dls.device
+    batch = dataset.gather(range(learn.dls.train.bs))
+    values, masks, labels = (part.to(device) for part in batch)
+    images = apply_window(values, dataset.window)
+    learn.model.to(memory_format=learn.settings.memory_format).train()
+
+    def bare_step() -> None:
+        x, y = dataset.augment(images, masks) if dataset.augment else (images, masks)
+        train_step(learn, x, labels if dataset.target == "label" else y.long())
+
+    return bare_step
+
+
+def train_step(learn: CourseLearner, images: Tensor, targets: Tensor) -> None:
+    """Make one training step without fastai, but with the learner's loss and optimiser."""
+    settings = learn.settings
+    dtype, is_mixed = getattr(torch, settings.dtype), settings.dtype != "float32"
+    images = images.contiguous(memory_format=settings.memory_format)
+    with torch.autocast(images.device.type, dtype, enabled=is_mixed):
+        output = learn.model(images)
+    learn.loss_func(to_float(output), targets).backward()
+    learn.opt.step()
+    learn.opt.zero_grad()
+
+
+def wait_for(device: torch.device) -> None:
+    """Wait until a GPU has done what it was told; the CPU has already."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 
