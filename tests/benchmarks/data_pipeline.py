@@ -1,0 +1,215 @@
+"""Feeding batches from our slice store, against MONAI's cache and against reading slice by slice.
+
+MONAI keeps the same pictures, windowed, in a CacheDataset; flips, turns, scales and shifts them in
+the same ranges one by one; and batches them in the thread of a ThreadDataLoader, with worker
+processes or without. Ours changes brightness and contrast and adds noise as well. The earlier
+projects cut each slice out of its compressed volume whenever it was asked for.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import CacheDataset, ThreadDataLoader, set_track_meta
+from monai.transforms import Compose, Lambda, RandAffined, RandFlipd, ScaleIntensityRanged
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from liverutils.course import find_course_cases, open_course_store, repository_root
+from liverutils.datasets.loaders import Augment, SliceLoader, SliceSet, apply_window, slice_loaders
+from liverutils.datasets.splits import split_patients
+from liverutils.datasets.store import SliceStore
+from liverutils.learners import segmentation_learner
+from liverutils.models import build_model
+from liverutils.settings import choose_device, use_fastest_settings
+from tests.benchmarks.common import alternate, report
+from tests.benchmarks.epoch_speed import shorten_epoch, train_epoch, train_step, wait_for
+
+BATCH = 16
+AUGMENT = Augment(flip=0.5)
+READ_ONE_BY_ONE = 48
+
+# Feeds an epoch; prints the peak before and after it, and what is the process's own at its end.
+# Not getrusage: its peak counts what the parent held when it forked.
+FEED_AND_PRINT_MEMORY = """
+import re, sys
+from pathlib import Path
+from tests.benchmarks import data_pipeline
+
+def megabytes(name):
+    return int(re.search(name + ":(.*)kB", Path("/proc/self/status").read_text())[1]) / 1024
+
+store = data_pipeline.open_store(int(sys.argv[2]))
+peak, own = megabytes("VmHWM"), megabytes("RssAnon")
+loader = data_pipeline.LOADERS[sys.argv[1]](store)
+data_pipeline.exhaust(loader)
+print(megabytes("VmHWM") - peak, megabytes("RssAnon") - own)
+"""
+
+
+def main() -> None:
+    """Compare how fast batches come, how fast a network trains on them, and their memory."""
+    set_track_meta(False)  # MONAI is faster without.
+    stores = [open_store(size) for size in (128, 256)]
+    report("data_pipeline", [row for store in stores for row in feed(store)])
+    report("data_pipeline_training", [train(store) for store in stores])
+    report("data_pipeline_memory", [measure_memory(store, n) for store in stores for n in LOADERS])
+
+
+def open_store(size: int) -> SliceStore:
+    """Open the phantom's store of pictures of `size` pixels."""
+    return open_course_store("phantom", "data", "axial", size)
+
+
+def feed(store: SliceStore) -> Iterator[dict]:
+    """Time an epoch of batches without a network; yield a row for each other way."""
+    ours = our_loader(store)
+    others = {
+        "MONAI": monai_loader(ours.dataset),
+        "MONAI, 2 workers": monai_loader(ours.dataset, workers=2),
+        "nibabel": DataLoader(SlicesOfVolumes(store), BATCH),
+    }
+    for name, other in others.items():
+        timed = alternate(partial(exhaust, ours), partial(exhaust, other))
+        images, other_images = len(ours) * BATCH, len(other) * BATCH
+        yield {
+            "other": name,
+            "pixels": store.info["size"],
+            "images_per_s": images / timed["ours_s"],
+            "other_images_per_s": other_images / timed["other_s"],
+            "ratio": timed["ratio"] * images / other_images,
+            "lowest_ratio": timed["lowest_ratio"] * images / other_images,
+        }
+
+
+def exhaust(batches: Iterable) -> None:
+    """Take one batch after the other."""
+    for _ in batches:
+        pass
+
+
+def our_loader(store: SliceStore) -> SliceLoader:
+    """Return the loader of the training slices."""
+    split, device = split_patients(store.slices), choose_device("auto")
+    return slice_loaders(store, split, batch_size=BATCH, augment=AUGMENT, device=device).train
+
+
+def monai_loader(slices: SliceSet, workers: int = 0) -> ThreadDataLoader:
+    """Return MONAI's loader of the same slices."""
+    both, shift = ["image", "mask"], AUGMENT.shift * slices.images.shape[-1]
+    changes = [
+        Lambda(partial(read_slice, slices)),
+        ScaleIntensityRanged("image", *slices.window, -1, 1, clip=True),
+        RandFlipd(both, AUGMENT.flip, spatial_axis=1),
+        RandAffined(
+            both,
+            prob=1,
+            spatial_size=tuple(slices.images.shape[-2:]),
+            rotate_range=np.deg2rad(AUGMENT.rotate),
+            scale_range=(AUGMENT.scale,) * 2,
+            translate_range=(shift,) * 2,
+            mode=("bilinear", "nearest"),
+            padding_mode="border",
+            cache_grid=True,
+        ),
+    ]
+    # Nothing changes what is cached, so that it need not be copied.
+    cached = CacheDataset(range(len(slices)), Compose(changes), copy_cache=False, progress=False)
+    return ThreadDataLoader(
+        cached,
+        batch_size=BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+
+def read_slice(slices: SliceSet, index: int) -> dict[str, Tensor]:
+    """Return a slice as MONAI takes it: picture and mask (1, H, W)."""
+    images, masks, _ = slices.gather([index])
+    return {"image": images[0].cpu(), "mask": masks.cpu()}
+
+
+class SlicesOfVolumes(Dataset):
+    """Some slices, each cut out of its compressed volume, resized and windowed on demand."""
+
+    def __init__(self, store: SliceStore):
+        self.cases = {case.volume: case for case in find_course_cases("phantom", "data")}
+        chosen = store.slices.sample(READ_ONE_BY_ONE, random_state=0)
+        self.places = list(zip(chosen.volume, chosen["index"], strict=True))
+        self.size, self.window = store.info["size"], our_loader(store).dataset.window
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        volume, index = self.places[number]
+        image = self._read(self.cases[volume].image, index, "bilinear")
+        mask = self._read(self.cases[volume].mask, index, "nearest")
+        return apply_window(image, self.window), mask
+
+    def _read(self, path: Path, index: int, mode: str) -> Tensor:
+        picture = np.asarray(nib.load(path).dataobj[..., index], np.float32)
+        return F.interpolate(torch.from_numpy(picture)[None, None], self.size, mode=mode)[0]
+
+
+def train(store: SliceStore) -> dict:
+    """Time a training epoch of the same U-Net on our batches and on MONAI's."""
+    split, device = split_patients(store.slices), choose_device("auto")
+    dls = slice_loaders(store, split, batch_size=BATCH, augment=AUGMENT, device=device)
+    learn = segmentation_learner(dls, build_model("UNet", width=16))
+    use_fastest_settings(learn)
+    learn.create_opt()
+    shorten_epoch(learn, batches=2048 // store.info["size"])
+    theirs = monai_loader(learn.dls.train.dataset)
+
+    def train_on_theirs() -> None:
+        learn.model.train()
+        for batch in theirs:
+            images, masks = batch["image"].to(device), batch["mask"][:, 0].to(device)
+            train_step(learn, images, masks.long())
+        wait_for(device)
+
+    timed = alternate(lambda: train_epoch(learn), train_on_theirs)
+    images = len(learn.dls.train) * BATCH
+    return {
+        "other": "MONAI",
+        "pixels": store.info["size"],
+        "images_per_s": images / timed["ours_s"],
+        "other_images_per_s": images / timed["other_s"],
+        "ratio": timed["ratio"],
+        "lowest_ratio": timed["lowest_ratio"],
+    }
+
+
+def measure_memory(store: SliceStore, name: str) -> dict:
+    """Feed an epoch in a process of its own; return what that process needs for it.
+
+    The peak holds the pages of memory-mapped files too, which the system takes back when it needs
+    them; what is the process's own it cannot take back.
+    """
+    size, slices = store.info["size"], len(our_loader(store).dataset)
+    command = [sys.executable, "-c", FEED_AND_PRINT_MEMORY, name, str(size)]
+    grown, own = map(
+        float, subprocess.check_output(command, text=True, cwd=repository_root()).split()
+    )
+    facts = {
+        "loader": name,
+        "pixels": size,
+        "slices": slices,
+        "stored_mb": slices * size**2 * 3 / 2**20,
+    }
+    return facts | {"peak_grown_mb": grown, "own_mb": own}
+
+
+LOADERS = {"ours": our_loader, "MONAI": lambda store: monai_loader(our_loader(store).dataset)}
+
+if __name__ == "__main__":
+    main()
