@@ -113,6 +113,18 @@ def test_lesion_smaller_than_a_store_pixel_still_labels_its_slice():
     assert table.tumor_px[0] == (masks[0] == 2).sum() == 0
 
 
+@pytest.mark.parametrize("block", [1, 2, 3, 4])
+@pytest.mark.parametrize("kind", [np.int16, bool])
+def test_whole_blocks_are_averaged_as_shares_are(block, kind):
+    side = 8 * block
+    resampler = Resampler((side, side), (0.7, 0.7), 8)
+    rows, columns = (shares.toarray() for shares in resampler.weights())
+    picture = np.random.default_rng(0).integers(-1000, 1000, (side, side)).astype(kind)
+    for turned in (picture, picture[::-1], picture[:, ::-1], picture.T):
+        expected = rows @ turned.astype(float) @ columns.T
+        np.testing.assert_allclose(resampler.average(turned), expected, rtol=1e-5, atol=1e-3)
+
+
 def test_back_and_forth_keeps_a_mask():
     resampler = Resampler((50, 40), (0.8, 0.8), 64)
     picture = np.zeros((50, 40), np.float32)

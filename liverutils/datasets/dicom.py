@@ -1,15 +1,18 @@
 """CT series in DICOM, in and out, and every way in which one can be wrong."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
+from pydicom.tag import Tag
 from pydicom.uid import (
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -25,6 +28,27 @@ from liverutils.errors import BadInput
 UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
 
 GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+
+
+class _StoredAs(NamedTuple):
+    """How the pixels of a slice are stored, and how they become HU."""
+
+    syntax: str
+    rows: int
+    columns: int
+    samples: int | None
+    bits_allocated: int | None
+    bits_stored: int | None
+    is_signed: int | None
+    slope: float | None
+    intercept: float | None
+    padding: int | None
+
+
+STORED_AS_TAGS = (
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
+    *("RescaleSlope", "RescaleIntercept", "PixelPaddingValue"),
+)
 
 # To go from DICOM's axes (left, back, head) to RAS and back, first and second change their sign.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -89,15 +113,16 @@ def stack_dicom(
     Raises:
         BadInput: unreadable_pixels.
     """
-    first = slices[0][1]
     affine = dicom_affine([dataset for _, dataset in slices])
-    volume = np.empty((len(slices), first.Rows, first.Columns), np.int16)
-    repairs, intercept = _missing_rescale(slices)
-    if first.file_meta.TransferSyntaxUID in JPEG2000TransferSyntaxes:
+    stored_as = _stored_as(slices)
+    volume = np.empty((len(slices), stored_as[0].rows, stored_as[0].columns), np.int16)
+    repairs, intercept = _missing_rescale(slices, stored_as)
+    if stored_as[0].syntax in JPEG2000TransferSyntaxes:
         repairs["jpeg2000"] = "decompressed"
     while slices:
         path, dataset = slices.pop()
-        volume[len(slices)] = _to_hu(dataset, _pixels(path, dataset), intercept)
+        how = stored_as[len(slices)]
+        volume[len(slices)] = _to_hu(_pixels(path, dataset, how), how, intercept)
     image, affine = turn_to_ras(volume.T, affine)
     return image, affine, {**repairs, **clip_padding(image)}
 
@@ -109,10 +134,10 @@ def read_dicom_mask(place: Path) -> tuple[np.ndarray, np.ndarray]:
         BadInput: As `read_dicom_slices`, and unreadable_pixels.
     """
     slices = read_dicom_slices(place)
-    first = slices[0][1]
-    stack = np.zeros((len(slices), first.Rows, first.Columns), bool)
-    for plane, (path, dataset) in zip(stack, slices, strict=True):
-        pixels = _pixels(path, dataset)
+    stored_as = _stored_as(slices)
+    stack = np.zeros((len(slices), stored_as[0].rows, stored_as[0].columns), bool)
+    for plane, (path, dataset), how in zip(stack, slices, stored_as, strict=True):
+        pixels = _pixels(path, dataset, how)
         if pixels.any():  # Most slices of most structures are empty.
             np.not_equal(pixels, 0, out=plane)
     affine = dicom_affine([dataset for _, dataset in slices])
@@ -140,28 +165,57 @@ def _parse_dicom(content: bytes) -> Dataset | None:
     return dataset if "PixelData" in dataset else None
 
 
+def _values(datasets: Sequence[Dataset], keyword: str) -> list[Any]:
+    """Return one attribute of each dataset, None where it is missing.
+
+    Slices of a series share most attributes. What is stored alike is converted once, since pydicom
+    takes longer to convert a series than to read it.
+    """
+    tag, converted = Tag(keyword), {}
+
+    def value(dataset: Dataset) -> Any:
+        if tag not in dataset:
+            return None
+        element = dataset.get_item(tag)
+        if not isinstance(element, RawDataElement):
+            return element.value
+        stored = element.VR, element.is_little_endian, element.value
+        if stored not in converted:
+            converted[stored] = dataset[tag].value
+        return converted[stored]
+
+    return [value(dataset) for dataset in datasets]
+
+
+def _stored_as(slices: list[tuple[Path, Dataset]]) -> list[_StoredAs]:
+    datasets = [dataset for _, dataset in slices]
+    syntaxes = _values([dataset.file_meta for dataset in datasets], "TransferSyntaxUID")
+    columns = [_values(datasets, tag) for tag in STORED_AS_TAGS]
+    return [_StoredAs(*row) for row in zip(syntaxes, *columns, strict=True)]
+
+
 def _check_series(place: Path, datasets: list[Dataset]) -> None:
     if not datasets:
         raise BadInput(f"{place} holds no DICOM pictures; check the path.", fault="no_dicom")
-    if any("LOCALIZER" in dataset.get("ImageType", ()) for dataset in datasets):
+    if any("LOCALIZER" in (kind or ()) for kind in _values(datasets, "ImageType")):
         raise BadInput(
             f"{place} holds a localizer beside the series; move it out of the folder.",
             fault="localizer",
         )
-    if any(dataset.get("Modality") != "CT" for dataset in datasets):
+    if any(modality != "CT" for modality in _values(datasets, "Modality")):
         raise BadInput(f"{place} is not a CT series; give a CT scan.", fault="not_ct")
-    if any(int(dataset.get("NumberOfFrames") or 1) > 1 for dataset in datasets):
+    if any(int(frames or 1) > 1 for frames in _values(datasets, "NumberOfFrames")):
         raise BadInput(
             f"{place} holds multi-frame DICOM; convert it to one file per slice.",
             fault="multi_frame",
         )
     _check_one_series(place, datasets)
-    if any(not dataset.get(tag) for dataset in datasets for tag in GEOMETRY_TAGS):
+    if not all(value for tag in GEOMETRY_TAGS for value in _values(datasets, tag)):
         raise BadInput(
             f"{place} has slices without {', '.join(GEOMETRY_TAGS)}; export the series again.",
             fault="no_positions",
         )
-    orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], float)
+    orientations = np.array(_values(datasets, "ImageOrientationPatient"), float)
     if np.abs(orientations - orientations[0]).max() > 1e-3:
         raise BadInput(
             f"{place} holds slices of different orientations; give one axial series.",
@@ -174,10 +228,11 @@ def _check_series(place: Path, datasets: list[Dataset]) -> None:
 
 
 def _check_one_series(place: Path, datasets: list[Dataset]) -> None:
-    series = {dataset.get("SeriesInstanceUID") for dataset in datasets}
+    series = set(_values(datasets, "SeriesInstanceUID"))
+    shapes = set(zip(*(_values(datasets, tag) for tag in ("Rows", "Columns")), strict=True))
     # Some anonymisers, that of CHAOS among them, give every slice a series of its own.
     is_split = 1 < len(series) < len(datasets)
-    if is_split or len({(dataset.Rows, dataset.Columns) for dataset in datasets}) > 1:
+    if is_split or len(shapes) > 1:
         raise BadInput(
             f"{place} holds {len(series)} series; keep one of them in the folder.",
             fault="two_series",
@@ -186,7 +241,7 @@ def _check_one_series(place: Path, datasets: list[Dataset]) -> None:
 
 def _distances(datasets: list[Dataset]) -> np.ndarray:
     """Return each slice's distance in mm from the origin, along the normal of the slices."""
-    positions = np.array([dataset.ImagePositionPatient for dataset in datasets], float)
+    positions = np.array(_values(datasets, "ImagePositionPatient"), float)
     return positions @ _normal(datasets[0])
 
 
@@ -246,13 +301,13 @@ def dicom_affine(datasets: list[Dataset]) -> np.ndarray:
     return LPS_TO_RAS @ affine
 
 
-def _pixels(path: Path, dataset: Dataset) -> np.ndarray:
+def _pixels(path: Path, dataset: Dataset, stored_as: _StoredAs) -> np.ndarray:
     """Return the stored values (rows, columns); they may be read-only."""
     try:
-        if not _is_plain(dataset):
+        if not _is_plain(stored_as):
             return pixel_array(dataset, view_only=True)
-        shape, kind = (dataset.Rows, dataset.Columns), "ui"[dataset.PixelRepresentation]
-        dtype = f"<{kind}{dataset.BitsAllocated // 8}"
+        shape, kind = (stored_as.rows, stored_as.columns), "ui"[stored_as.is_signed]
+        dtype = f"<{kind}{stored_as.bits_allocated // 8}"
         return np.frombuffer(dataset.PixelData, dtype, shape[0] * shape[1]).reshape(shape)
     except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
         raise BadInput(
@@ -262,41 +317,43 @@ def _pixels(path: Path, dataset: Dataset) -> np.ndarray:
         ) from error
 
 
-def _is_plain(dataset: Dataset) -> bool:
+def _is_plain(stored_as: _StoredAs) -> bool:
     """Say whether the pixels are bare numbers, which numpy takes in less time than pydicom."""
     return (
-        dataset.file_meta.TransferSyntaxUID in UNCOMPRESSED
-        and dataset.SamplesPerPixel == 1
-        and dataset.BitsStored == dataset.BitsAllocated
-        and dataset.BitsAllocated in (8, 16)
+        stored_as.syntax in UNCOMPRESSED
+        and stored_as.samples == 1
+        and stored_as.is_signed in (0, 1)
+        and stored_as.bits_stored == stored_as.bits_allocated
+        and stored_as.bits_allocated in (8, 16)
     )
 
 
-def _missing_rescale(slices: list[tuple[Path, Dataset]]) -> tuple[dict[str, str], int]:
+def _missing_rescale(
+    slices: list[tuple[Path, Dataset]], stored_as: list[_StoredAs]
+) -> tuple[dict[str, str], int]:
     """Return the intercept to take for slices that have none, and the repair that this is."""
-    missing = [
-        (path, dataset) for path, dataset in slices if dataset.get("RescaleIntercept") is None
+    lowest = [
+        int(_pixels(*where, how).min())
+        for where, how in zip(slices, stored_as, strict=True)
+        if how.intercept is None
     ]
-    if not missing:
+    if not lowest:
         return {}, 0
-    lowest = min(int(_pixels(path, dataset).min()) for path, dataset in missing)
-    intercept = LOWEST_HU if lowest >= 0 else 0
+    intercept = LOWEST_HU if min(lowest) >= 0 else 0
     return {"missing_rescale": f"RescaleIntercept {intercept} was assumed"}, intercept
 
 
-def _to_hu(dataset: Dataset, stored: np.ndarray, missing_intercept: int) -> np.ndarray:
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    slope = 1.0 if slope is None else float(slope)
-    intercept = missing_intercept if intercept is None else float(intercept)
+def _to_hu(stored: np.ndarray, stored_as: _StoredAs, missing_intercept: int) -> np.ndarray:
+    slope = 1.0 if stored_as.slope is None else float(stored_as.slope)
+    intercept = float(missing_intercept if stored_as.intercept is None else stored_as.intercept)
     if (slope, intercept) == (1, 0):
         hu = stored
     elif slope == 1 and intercept == int(intercept):
         hu = stored.astype(np.int32) + int(intercept)
     else:
         hu = np.rint(stored * slope + intercept)
-    padding = dataset.get("PixelPaddingValue")
-    if padding is not None:
-        hu = np.where((stored == padding) & (hu > LOWEST_HU), LOWEST_HU - 1, hu)
+    if stored_as.padding is not None:
+        hu = np.where((stored == stored_as.padding) & (hu > LOWEST_HU), LOWEST_HU - 1, hu)
     limits = np.iinfo(np.int16)
     return hu if hu.dtype == np.int16 else hu.clip(limits.min, limits.max)
 

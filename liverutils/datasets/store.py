@@ -149,11 +149,20 @@ class Resampler:
         Returns:
             (size, size) float32.
         """
+        if self.block:
+            return _average_blocks(picture, self.block)
         rows, columns = self._shares
         # Both products want C order; `order="C"` undoes the flips and the transpose of the view.
         halfway = rows @ picture.astype(np.float32, order="C")
         averaged = (columns @ np.ascontiguousarray(halfway.T)).T
         return averaged + np.float32(beyond) * self._outside if beyond else averaged
+
+    @cached_property
+    def block(self) -> int | None:
+        """Side of the block of the scan's pixels that each store pixel is, where it is one."""
+        block = self.shape[0] // self.size
+        is_block = self.shape == (block * self.size,) * 2 and np.isclose(*self.pixel, rtol=1e-6)
+        return block if is_block else None
 
     @cached_property
     def _outside(self) -> np.ndarray:
@@ -181,6 +190,30 @@ def _overlap_shares(n_in: int, mm_in: float, n_out: int, mm_out: float) -> csr_a
     return csr_array(shares.astype(np.float32))
 
 
+def _average_blocks(picture: np.ndarray, block: int) -> np.ndarray:
+    """Average squares of `block` pixels; several times as fast as products with sparse matrices."""
+    if backwards := _backwards(picture):
+        return _average_blocks(picture[backwards], block)[backwards]
+    # A block's pixels are counted in fewer bytes than they are averaged in.
+    rows = picture[::block].astype(np.uint16 if picture.dtype == bool else np.float32)
+    for row in range(1, block):
+        rows += picture[row::block]
+    squares = rows[:, ::block].copy()
+    for column in range(1, block):
+        squares += rows[:, column::block]
+    return squares / np.float32(block**2)
+
+
+def _backwards(picture: np.ndarray) -> tuple[slice, slice] | None:
+    """Return the index that turns a picture around where it lies backwards in memory.
+
+    Backwards, numpy adds at half its speed, and compares at a tenth.
+    """
+    if min(picture.strides) > 0:
+        return None
+    return tuple(slice(None, None, -1 if stride < 0 else 1) for stride in picture.strides)
+
+
 def _linear_weights(n_out: int, mm_out: float, n_in: int, mm_in: float) -> np.ndarray:
     """Weights (n_out, n_in) that read a row of pixels at other centres, both centred on 0."""
     centres = ((np.arange(n_out) + 0.5 - n_out / 2) * mm_out) / mm_in + n_in / 2 - 0.5
@@ -200,17 +233,14 @@ def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray,
     resampler = Resampler.for_scan(case.image.shape, case.spacing, view, size)
     images = np.empty((n_slices, size, size), np.int16)
     masks = np.zeros((n_slices, size, size), np.uint8)
-    labels = np.zeros(n_slices, np.int64)
-
+    labels = np.moveaxis(case.mask, axis, 0).max((1, 2)).astype(np.int64)
+    pixels = np.zeros((2, n_slices), np.int64)
     for index in range(n_slices):
         images[index] = cut_picture(resampler, case, view, index)
-        truth = take_plane(case.mask, view, index)
-        labels[index] = truth.max()
         if labels[index] >= LIVER:
-            liver = resampler.average(truth >= LIVER)
-            masks[index] = liver >= 0.5
-        if labels[index] == TUMOR:
-            masks[index][(liver >= 0.5) & (resampler.average(truth == TUMOR) >= liver / 2)] = TUMOR
+            truth = take_plane(case.mask, view, index)
+            masks[index] = _cut_labels(resampler, truth, labels[index] == TUMOR)
+            pixels[:, index] = [np.count_nonzero(masks[index] >= label) for label in (LIVER, TUMOR)]
     known = case.spacing_known
     table = pd.DataFrame(
         {
@@ -220,17 +250,32 @@ def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray,
             "index": np.arange(n_slices),
             "position_mm": _positions(case, axis) if known else np.nan,
             "spacing": resampler.store_pixel if known else np.nan,
-            "liver_px": np.count_nonzero(masks, axis=(1, 2)),
-            "tumor_px": np.count_nonzero(masks == TUMOR, axis=(1, 2)),
+            "liver_px": pixels[0],
+            "tumor_px": pixels[1],
             "label": labels,
         }
     )
     return images, masks, table
 
 
+def _cut_labels(resampler: Resampler, truth: np.ndarray, has_tumor: bool) -> np.ndarray:
+    """Return labels (size, size): liver where it covers half, tumour where it is half of that."""
+    if resampler.block == 1:
+        return truth
+    if backwards := resampler.block and _backwards(truth):
+        return _cut_labels(resampler, truth[backwards], has_tumor)[backwards]
+    liver = resampler.average(truth >= LIVER)
+    labels = (liver >= 0.5).astype(np.uint8)
+    if has_tumor:
+        labels[(labels == LIVER) & (resampler.average(truth == TUMOR) >= liver / 2)] = TUMOR
+    return labels
+
+
 def cut_picture(resampler: Resampler, case: Case, view: View, index: int) -> np.ndarray:
     """Return slice `index` of a scan as the store keeps it, (size, size) int16."""
     picture = take_plane(case.image, view, index)
+    if resampler.block == 1:
+        return picture
     return np.rint(resampler.average(picture, beyond=AIR[case.intensity])).astype(np.int16)
 
 

@@ -151,7 +151,12 @@ def write_nifti_like(path: Path | str, array: np.ndarray, scan: Path | str) -> N
 
 
 def _write_image(path: Path | str, image: nib.Nifti1Image | nib.Nifti2Image) -> None:
-    content = image.to_bytes()
+    header = image.header.copy()
+    header.set_data_offset(header.single_vox_offset)
+    header.set_slope_inter(1, 0)
+    head = header.binaryblock.ljust(header.single_vox_offset, b"\0")
+    voxels = np.ascontiguousarray(np.asarray(image.dataobj).T)
+    content = b"".join((head, memoryview(voxels).cast("B")))
     if Path(path).suffix == ".gz":
         content = igzip.compress(content, compresslevel=1, mtime=0)
     with written_aside(path) as aside:
@@ -283,8 +288,11 @@ def _read_stored(path: Path, dtype: type, convert: Callable) -> _Stored:
         affine, spacing_known, repairs = _read_affine(header, path)
         shape = _shape_of(header, path)
         array = np.empty(shape, dtype, order="F")
-        for index in range(shape[2]):
-            array[..., index] = convert(_read_slice(stream, path, header, shape[:2]), path)
+        if header.get_data_dtype() == dtype and not _scaling(header):
+            _read_into(array, stream, path)
+        else:
+            for index in range(shape[2]):
+                array[..., index] = convert(_read_slice(stream, path, header, shape[:2]), path)
         # The checksum stands behind the last voxel and is compared only when the end is read.
         while stream.read(1 << 20):
             pass
@@ -376,22 +384,33 @@ def _contradicts(header: nib.Nifti1Header, affine: np.ndarray, zooms: np.ndarray
     return other is not None and not np.allclose(affine, other, rtol=0, atol=0.01)
 
 
+def _read_into(array: np.ndarray, stream: BinaryIO, path: Path) -> None:
+    """Fill `array`, whose order in memory is Fortran's, with the next bytes of the stream."""
+    rest = memoryview(array.T).cast("B")
+    while rest:
+        if not (n_bytes := stream.readinto(rest)):
+            raise BadInput(
+                f"{path} ends before its last slice; copy or download it again.",
+                fault="truncated_nifti",
+            )
+        rest = rest[n_bytes:]
+
+
 def _read_slice(
     stream: BinaryIO, path: Path, header: nib.Nifti1Header, shape: tuple[int, int]
 ) -> np.ndarray:
-    dtype = header.get_data_dtype()
-    n_bytes = shape[0] * shape[1] * dtype.itemsize
-    content = stream.read(n_bytes)
-    if len(content) < n_bytes:
-        raise BadInput(
-            f"{path} ends before its last slice; copy or download it again.",
-            fault="truncated_nifti",
-        )
-    plane = np.frombuffer(content, dtype).reshape(shape, order="F")
+    plane = np.empty(shape, header.get_data_dtype(), order="F")
+    _read_into(plane, stream, path)
+    if scaling := _scaling(header):
+        slope, intercept = scaling
+        return plane * np.float32(slope) + np.float32(intercept)
+    return plane
+
+
+def _scaling(header: nib.Nifti1Header) -> tuple[float, float] | None:
+    """Return slope and intercept of the real values; None where the stored values are real."""
     slope, intercept = header.get_slope_inter()
-    if slope is None or (slope, intercept) == (1, 0):
-        return plane
-    return plane * np.float32(slope) + np.float32(intercept)
+    return None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
 
 
 def _to_int16(plane: np.ndarray, path: Path) -> np.ndarray:
