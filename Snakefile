@@ -59,7 +59,7 @@ rule store:
         view="axial|coronal|sagittal",
     threads: ALL_THREADS
     shell:
-        "liverutils prepare {wildcards.cohort} {input} --out {output} --view {wildcards.view}"
+        "liverutils prepare {wildcards.cohort} {input:q} --out {output} --view {wildcards.view}"
         " --size {wildcards.size} --workers {threads}"
 
 

@@ -172,6 +172,15 @@ def test_a_second_call_does_nothing_and_a_changed_run_is_redone_alone(project):
     assert (project / "build/done/smoke/own/01_ct_scans").stat().st_mtime == before
 
 
+def test_the_folder_of_scans_may_have_a_space_in_its_name(project, tmp_path):
+    scans = tmp_path / "my scans"
+    scans.mkdir()
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--printshellcmds", "--cores", "1"]
+    command += ["--config", "profile=smoke", "runs=UNet", "dataset=folder", f"data_dir={scans}"]
+    planned = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    assert f"liverutils prepare folder '{scans}' " in planned.stdout + planned.stderr
+
+
 def test_two_runs_never_share_a_gpu(tmp_path):
     first, held = lock_one(["0", "1"], tmp_path)
     second, also_held = lock_one(["0", "1"], tmp_path)
