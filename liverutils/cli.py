@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -115,6 +116,14 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, required=True, help="CSV, one row per scan")
     _add_workers(evaluate)
     evaluate.set_defaults(command=_evaluate)
+
+    bench = commands.add_parser(
+        "bench",
+        help="measure speed, inside the course's repository",
+        description="Measure speed and write logs/bench/. Needs the course's repository.",
+    )
+    bench.add_argument("names", nargs="*", metavar="NAME", help="default: all but those on demand")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -248,6 +257,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     ]  # fmt: skip
     _print_rows([head, *rows])
     print(f"\n{len(scores)} scans, one row each in {options.out}.")
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from liverutils.course import repository_root
+
+    command = [sys.executable, "-m", "tests.benchmarks", *options.names]
+    return subprocess.run(command, cwd=repository_root(), check=False).returncode
 
 
 def _times(sizes: Sequence[float] | None, form: str = "") -> str:

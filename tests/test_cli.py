@@ -98,12 +98,19 @@ def test_wrong_usage_is_status_2(arguments, capsys):
     assert stop.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["phantom", "prepare", "verify", "predict", "evaluate"])
+@pytest.mark.parametrize(
+    "command", ["phantom", "fetch", "prepare", "verify", "predict", "evaluate", "bench"]
+)
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_an_unknown_benchmark_is_refused(capfd):
+    assert main(["bench", "nothing"]) == 1
+    assert "no benchmark nothing" in capfd.readouterr().err
 
 
 # --- predict and evaluate ---------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Segmenting a new scan of 512×512×119 voxels: against the bare network, and in memory.
+"""Segmenting a new scan of 512×512×400 voxels: against the bare network, and in memory.
 
 python -m tests.benchmarks.predict_speed [WEIGHTS of a run, by default logs/weights/UNet]
 
@@ -26,7 +26,7 @@ from liverutils.models import load_weights, save_weights
 from liverutils.settings import Settings
 from tests.benchmarks.common import alternate, report
 
-SLICES = 119
+SLICES = 400
 
 # Not getrusage: its peak counts what the parent held when it forked.
 PREDICT_AND_PRINT_MEMORY = """

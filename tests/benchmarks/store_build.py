@@ -1,4 +1,8 @@
-"""Building a slice store: against merely reading the same files, with two workers, in memory."""
+"""Building a slice store: against merely reading the same files, with two workers, in memory.
+
+The readers work in one process. Building is timed in one process too, and as it comes, with a
+process per core; those are started before the clock.
+"""
 
 import io
 import os
@@ -8,6 +12,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +56,7 @@ def main() -> None:
 def data_sets() -> Iterator[tuple[str, list[CaseFiles]]]:
     """Yield the data sets at hand."""
     with tempfile.TemporaryDirectory() as folder:
-        write_scans(Path(folder), scans=2, slices=100)
+        write_scans(Path(folder), scans=8, slices=100)
         yield "NIfTI", find_cases("lits", folder)
     if folder := os.environ.get("LIVER_CT_REAL_DATA"):
         yield "ircadb", find_cases("ircadb", Path(folder, "3Dircadb1.17"))
@@ -73,19 +78,21 @@ def write_scans(folder: Path, scans: int, slices: int) -> None:
 
 
 def measure(name: str, cases: list[CaseFiles]) -> Iterator[dict]:
-    """Time `build_store` in one process against each reader of the same files."""
+    """Time `build_store` against each reader of the same files."""
     files = [file for case in cases for file in files_of(case)]
-    for reader, read in READERS[name].items():
+    processes = sorted({1, min(len(cases), os.cpu_count() or 1)})
+    for (reader, read), workers in product(READERS[name].items(), processes):
         with tempfile.TemporaryDirectory() as folder:
             stores = (Path(folder, str(number)) for number in range(100))
 
-            def build(stores: Iterator[Path] = stores) -> None:
-                build_store(cases, next(stores), size=256, workers=1, progress=False)
+            def build(stores: Iterator[Path] = stores, workers: int = workers) -> None:
+                build_store(cases, next(stores), size=256, workers=workers, progress=False)
 
             timed = alternate(build, lambda read=read: read(files), pairs=5)
         yield {
             "data": name,
             "scans": len(cases),
+            "workers": workers,
             "reader": reader,
             "build_s": timed["ours_s"],
             "read_s": timed["other_s"],
