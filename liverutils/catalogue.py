@@ -44,7 +44,7 @@ class Run:
 
     @property
     def as_yaml(self) -> str:
-        """The parameters for papermill, in one line; not as JSON, whose 1e-05 YAML takes for text."""
+        """The parameters for papermill; not as JSON, whose 1e-05 is text in YAML."""
         return yaml.safe_dump(self.parameters, default_flow_style=True, width=float("inf")).strip()
 
 

@@ -1,11 +1,13 @@
-"""The README's results, gallery and graph of runs, as they stand now: `make readme`."""
+"""The README's results, gallery, speed and graph of runs, as they stand now: `make readme`."""
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
@@ -25,6 +27,7 @@ def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
     for name, content in {
         "results": partial(results, logs_dir),
         "gallery": partial(pictures, gallery),
+        "speed": partial(speed, logs_dir / "bench"),
         "runs": rule_graph,
     }.items():
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
@@ -60,6 +63,30 @@ def pictures(gallery: Path) -> str:
         for sheet in sheets
     ]
     return " · ".join(rows)
+
+
+def speed(bench_dir: Path) -> str:
+    """Return the Markdown table of the benchmarks."""
+    figures = pd.read_csv(bench_dir / "summary.csv")
+    machine = json.loads((bench_dir / "summary_machine.json").read_text())
+    heading = (
+        f"On {machine['cores']} cores, {machine['device']}, torch {machine['versions']['torch']}."
+    )
+    return f"{heading}\n\n{_table(_speed_row(row) for row in figures.itertuples())}"
+
+
+def _speed_row(row: NamedTuple) -> dict[str, str]:
+    low, high = (f"{value:.2f}" for value in (row.lowest, row.highest))
+    measured = low if low == high else f"{low} to {high}"
+    bound = "" if pd.isna(row.goal) else f"{'≤' if row.is_limit else '≥'} {row.goal:g}"
+    return {
+        "ours": row.what,
+        "against": "" if pd.isna(row.against) else row.against,
+        "measured": f"{measured} {row.unit}",
+        "goal": bound,
+        "reached": {True: "yes", False: "no"}.get(row.reached, ""),
+        "benchmark": f"[{row.benchmark}](logs/bench/{row.benchmark}.csv)",
+    }
 
 
 def rule_graph() -> str:

@@ -1,0 +1,150 @@
+"""All benchmarks in one table, from their files in logs/bench: what each reached of its figure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from liverutils.course import repository_root
+from tests.benchmarks.common import report
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a benchmark is held to.
+
+    Attributes:
+        what: Of ours.
+        against: What it is compared with.
+        file: The benchmark's table, without its suffix.
+        rows: Which of its rows count, as `DataFrame.query` takes it; all where it is empty.
+        value: The figure, as `DataFrame.eval` takes it.
+        unit: What the figure is in.
+        goal: What each row must reach; None where the figure is only told.
+        is_limit: The goal is the most, not the least.
+    """
+
+    what: str
+    against: str
+    file: str
+    rows: str
+    value: str
+    unit: str = "times as fast"
+    goal: float | None = None
+    is_limit: bool = False
+
+
+STEP = "bare steps on one batch in memory, the limit"
+MONAI = "MONAI's CacheDataset and ThreadDataLoader"
+READ = "reading the same files with the fastest reader"
+EARLIER = "an earlier project's recipe for the same liver Dice, {}"
+NNUNET = "nnU-Net v2, 2d, as long on the same patients: {} Dice"
+FIGURES = (
+    Figure("training epoch", STEP, "epoch_speed", "not augmented", "ratio", goal=0.95),
+    Figure("training epoch, augmented", STEP, "epoch_speed", "augmented", "ratio", goal=0.95),
+    Figure("batches alone", MONAI, "data_pipeline", "other == 'MONAI'", "ratio", goal=1.5),
+    Figure("training on the batches", MONAI, "data_pipeline_training", "", "ratio", goal=1),
+    Figure(
+        "batches alone",
+        "reading with nibabel, slice by slice",
+        "data_pipeline",
+        "other == 'nibabel'",
+        "ratio",
+    ),
+    *(
+        Figure(
+            "training",
+            EARLIER.format(data),
+            f"earlier_recipe_{data}_summary",
+            "",
+            "1 / share_of_its_time",
+            "times as soon",
+            3,
+        )
+        for data in ("phantom", "lits-png")
+    ),
+    *(
+        Figure(
+            "U-Net",
+            NNUNET.format(structure),
+            "nnunet_phantom_differences",
+            f"score == '{structure}_dice'",
+            "difference",
+            "more",
+            0,
+        )
+        for structure in ("liver", "tumor")
+    ),
+    Figure(
+        "prepare, one process", READ, "store_build", "fastest and workers == 1", "ratio", goal=0.8
+    ),
+    Figure(
+        "prepare, a process per core",
+        f"{READ}, in one process",
+        "store_build",
+        "fastest and workers > 1",
+        "ratio",
+        goal=0.8,
+    ),
+    Figure(
+        "predict",
+        "the bare network on the same slices, as fast as it goes",
+        "predict_speed",
+        "settings == 'ours'",
+        "ratio",
+        goal=0.9,
+    ),
+    Figure(
+        "all volume metrics",
+        "surface-distance",
+        "metrics_speed",
+        "other != 'MONAI'",
+        "ratio",
+        goal=1,
+    ),
+    Figure("all volume metrics", "MONAI", "metrics_speed", "other == 'MONAI'", "ratio", goal=1),
+    Figure("phantom patients", "", "phantom_speed", "", "million_voxels_per_s", "M voxels/s"),
+    Figure(
+        "a notebook until its first batch",
+        "importing fastai",
+        "import_time",
+        "until == 'first batch'",
+        "ours_over_fastai",
+        "times as long",
+        1.2,
+        is_limit=True,
+    ),
+)
+
+
+def main() -> None:
+    """Write the table of all benchmarks that have run."""
+    report("summary", list(summarise(repository_root() / "logs" / "bench")))
+
+
+def summarise(folder: Path) -> Iterator[dict]:
+    """Yield a row per figure: the lowest and highest of what was measured, and the goal."""
+    for figure in FIGURES:
+        path = folder / f"{figure.file}.csv"
+        if not path.is_file():
+            continue
+        table = pd.read_csv(path)
+        values = (table.query(figure.rows) if figure.rows else table).eval(figure.value)
+        worst = values.max() if figure.is_limit else values.min()
+        reached = worst <= figure.goal if figure.is_limit else worst >= (figure.goal or 0)
+        yield {
+            "what": figure.what,
+            "against": figure.against,
+            "lowest": values.min(),
+            "highest": values.max(),
+            "unit": figure.unit,
+            "goal": figure.goal,
+            "is_limit": figure.is_limit,
+            "reached": reached if figure.goal is not None else None,
+            "benchmark": figure.file,
+        }
+
+
+if __name__ == "__main__":
+    main()
