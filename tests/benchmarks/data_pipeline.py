@@ -1,14 +1,15 @@
 """Feeding batches from our slice store, against MONAI's cache and against reading slice by slice.
 
-MONAI keeps the same pictures, windowed, in a CacheDataset; flips, turns, scales and shifts them in
-the same ranges one by one; and batches them in the thread of a ThreadDataLoader, with worker
-processes or without. Ours changes brightness and contrast and adds noise as well. The earlier
-projects cut each slice out of its compressed volume whenever it was asked for.
+MONAI keeps the same pictures, windowed, in a CacheDataset; flips, turns, scales and shifts them,
+changes brightness and contrast and adds noise in the same ranges, one by one; and batches them in
+the thread of a ThreadDataLoader, with worker processes or without. "Geometry" leaves brightness,
+contrast and noise to ours. The earlier projects cut each slice out of its compressed volume
+whenever it was asked for.
 """
 
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +17,16 @@ import nibabel as nib
 import numpy as np
 import torch
 from monai.data import CacheDataset, ThreadDataLoader, set_track_meta
-from monai.transforms import Compose, Lambda, RandAffined, RandFlipd, ScaleIntensityRanged
+from monai.transforms import (
+    Compose,
+    Lambda,
+    RandAffined,
+    RandFlipd,
+    RandGaussianNoised,
+    RandScaleIntensityd,
+    RandShiftIntensityd,
+    ScaleIntensityRanged,
+)
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -33,6 +43,11 @@ from tests.benchmarks.epoch_speed import shorten_epoch, train_epoch, train_step,
 
 BATCH = 16
 AUGMENT = Augment(flip=0.5)
+CHANGES_OF_VALUES = (
+    RandScaleIntensityd("image", AUGMENT.contrast, prob=1),
+    RandShiftIntensityd("image", 2 * AUGMENT.brightness, prob=1),
+    RandGaussianNoised("image", prob=1, std=2 * AUGMENT.noise),
+)
 READ_ONE_BY_ONE = 48
 
 # Feeds an epoch; prints the peak before and after it, and what is the process's own at its end.
@@ -73,6 +88,7 @@ def feed(store: SliceStore) -> Iterator[dict]:
     others = {
         "MONAI": monai_loader(ours.dataset),
         "MONAI, 2 workers": monai_loader(ours.dataset, workers=2),
+        "MONAI, geometry": monai_loader(ours.dataset, values=[]),
         "nibabel": DataLoader(SlicesOfVolumes(store), BATCH),
     }
     for name, other in others.items():
@@ -100,9 +116,11 @@ def our_loader(store: SliceStore) -> SliceLoader:
     return slice_loaders(store, split, batch_size=BATCH, augment=AUGMENT, device=device).train
 
 
-def monai_loader(slices: SliceSet, workers: int = 0) -> ThreadDataLoader:
-    """Return MONAI's loader of the same slices."""
-    both, shift = ["image", "mask"], AUGMENT.shift * slices.images.shape[-1]
+def monai_loader(
+    slices: SliceSet, workers: int = 0, values: Sequence[Callable] = CHANGES_OF_VALUES
+) -> ThreadDataLoader:
+    """Return MONAI's loader of the same slices; `values` are its changes besides the geometry."""
+    both, size = ["image", "mask"], slices.images.shape[-1]
     changes = [
         Lambda(partial(read_slice, slices)),
         ScaleIntensityRanged("image", *slices.window, -1, 1, clip=True),
@@ -110,14 +128,15 @@ def monai_loader(slices: SliceSet, workers: int = 0) -> ThreadDataLoader:
         RandAffined(
             both,
             prob=1,
-            spatial_size=tuple(slices.images.shape[-2:]),
+            spatial_size=(size, size),
             rotate_range=np.deg2rad(AUGMENT.rotate),
             scale_range=(AUGMENT.scale,) * 2,
-            translate_range=(shift,) * 2,
+            translate_range=(AUGMENT.shift * size,) * 2,
             mode=("bilinear", "nearest"),
             padding_mode="border",
             cache_grid=True,
         ),
+        *values,
     ]
     # Nothing changes what is cached, so that it need not be copied.
     cached = CacheDataset(range(len(slices)), Compose(changes), copy_cache=False, progress=False)
