@@ -9,6 +9,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from liverutils.course import repository_url
+
 REPOSITORY = Path(__file__).parent.parent
 SHIPPED = ["torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "ipywidgets"]
 CONTENT = Path("/content")
@@ -53,11 +55,10 @@ def test_set_up_changes_no_version_and_the_imports_work(colab, tmp_path):
     path = tmp_path / "set_up.ipynb"
     nbformat.write(notebook, path)
     before = versions(colab)
-    url = "https://github.com/liver-ct-course/liver-ct-course"
     from_here = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{REPOSITORY.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": url,
+        "GIT_CONFIG_VALUE_0": repository_url(),
         "PATH": f"{colab / 'bin'}{os.pathsep}{os.environ['PATH']}",
     }
     run = (
