@@ -70,7 +70,6 @@ print(megabytes("VmHWM") - peak, megabytes("RssAnon") - own)
 
 def main() -> None:
     """Compare how fast batches come, how fast a network trains on them, and their memory."""
-    set_track_meta(False)  # MONAI is faster without.
     stores = [open_store(size) for size in (128, 256)]
     report("data_pipeline", [row for store in stores for row in feed(store)])
     report("data_pipeline_training", [train(store) for store in stores])
@@ -120,6 +119,7 @@ def monai_loader(
     slices: SliceSet, workers: int = 0, values: Sequence[Callable] = CHANGES_OF_VALUES
 ) -> ThreadDataLoader:
     """Return MONAI's loader of the same slices; `values` are its changes besides the geometry."""
+    set_track_meta(False)  # MONAI is faster without.
     both, size = ["image", "mask"], slices.images.shape[-1]
     changes = [
         Lambda(partial(read_slice, slices)),
