@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from liverutils.datasets.archives import list_files
+from liverutils.datasets.archives import list_files, read_files
 from liverutils.datasets.dicom import write_dicom_mask, write_dicom_series
 from liverutils.datasets.layouts import (
     as_grey,
@@ -204,6 +204,14 @@ def test_lits_png(tmp_path, tiny_case, how, change):
     assert np.array_equal(case.image, as_grey(tiny_case.image))
     assert np.array_equal(case.mask, tiny_case.mask)
     assert (case.intensity, case.spacing_known) == ("grey", False)
+
+
+def test_another_archive_in_the_place_of_one_is_read_anew(tmp_path):
+    path = tmp_path / "raw.zip"
+    for content in (b"first", b"second"):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("file", content)
+        assert dict(read_files(list_files(path))) == {path / "file": content}
 
 
 def test_lits_in_zips_in_a_folder(tmp_path, tiny_case, write_case):

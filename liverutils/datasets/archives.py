@@ -11,8 +11,8 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import contextmanager, nullcontext
+from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
@@ -105,12 +105,10 @@ def _archive_around(folder: Path) -> Path | None:
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
-    kind = _Zip if path.name.lower().endswith(".zip") else _Tar
-    with _open_outer(path) as file:
+    is_on_disk = path.is_file()
+    with nullcontext() if is_on_disk else _open_inner(path) as file:
         try:
-            archive = kind(file)
-            _refuse(path, archive)
-            yield archive
+            yield _open_kept(path, *_version(path)) if is_on_disk else _open_checked(path, file)
         except (*BROKEN, KeyError) as error:
             raise BadInput(
                 f"{path} is cut short, damaged or lacks a file ({error}); copy or download it"
@@ -119,7 +117,31 @@ def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
             ) from error
 
 
-def _refuse(path: Path, archive: "_Zip | _Tar") -> None:
+@contextmanager
+def _open_inner(path: Path) -> Iterator[BinaryIO]:
+    """Open an archive that lies in another."""
+    parent = next((parent for parent in path.parents if is_archive(parent)), path)
+    with _open_archive(parent) as archive:
+        yield archive.open(path.relative_to(parent).as_posix())
+
+
+@lru_cache(maxsize=1)
+def _open_kept(path: Path, *_version: int) -> "_Zip | _Tar":
+    """Open an archive on disk and keep it open until the next one.
+
+    LiTS as PNG has 176,000 names, which would be read anew for each of its 131 volumes.
+    """
+    return _open_checked(path, path.open("rb"))
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """Return what changes when another archive comes in this one's place."""
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _open_checked(path: Path, file: BinaryIO) -> "_Zip | _Tar":
+    archive = _Zip(file) if path.name.lower().endswith(".zip") else _Tar(file)
     if archive.is_encrypted():
         raise BadInput(f"{path} is encrypted; unpack it first.", fault="encrypted_archive")
     for name in archive.unsafe_names():
@@ -127,17 +149,7 @@ def _refuse(path: Path, archive: "_Zip | _Tar") -> None:
             f"{path} holds the link or escaping path {name!r}; get it from a source you trust.",
             fault="unsafe_archive",
         )
-
-
-@contextmanager
-def _open_outer(path: Path) -> Iterator[BinaryIO]:
-    if path.is_file():
-        with path.open("rb") as file:
-            yield file
-    else:
-        parent = next((parent for parent in path.parents if is_archive(parent)), path)
-        with _open_archive(parent) as archive:
-            yield archive.open(path.relative_to(parent).as_posix())
+    return archive
 
 
 class _Zip:
@@ -177,7 +189,7 @@ class _Zip:
 
 class _Tar:
     def __init__(self, file: BinaryIO):
-        self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - closed with `file`
+        self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - gone with `file`
         # `tar c .` writes names that begin with `./`.
         self.members = {
             member.name.removeprefix("./"): member for member in self.archive.getmembers()

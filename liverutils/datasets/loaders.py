@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -329,11 +330,18 @@ def neighbour_rows(slices: pd.DataFrame, context_slices: int) -> np.ndarray:
 
 def _place(store: SliceStore, device: torch.device) -> tuple[Tensor, Tensor]:
     """The store's arrays: copied to the device where they fit, else memory-mapped."""
-    images, masks = torch.from_numpy(store.images), torch.from_numpy(store.masks)
+    images, masks = _shared(store.images), _shared(store.masks)
     size = images.nbytes + masks.nbytes
     if device.type != "cpu" and size < RESIDENT_SHARE * _free_memory(device):
         return images.to(device), masks.to(device)
     return images, masks
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    """Return a tensor on a read-only array. Torch warns; but batches are copies, and only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _free_memory(device: torch.device | str) -> int:

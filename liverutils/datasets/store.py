@@ -67,8 +67,9 @@ class SliceStore:
             )
         return cls(
             folder=folder,
-            images=np.load(folder / "images.npy", mmap_mode="c"),
-            masks=np.load(folder / "masks.npy", mmap_mode="c"),
+            # Not copy-on-write: Linux refuses to map so more than there is memory.
+            images=np.load(folder / "images.npy", mmap_mode="r"),
+            masks=np.load(folder / "masks.npy", mmap_mode="r"),
             slices=pd.read_csv(folder / "slices.csv", dtype={"patient": str, "volume": str}),
             info=json.loads((folder / "store.json").read_text()),
         )
