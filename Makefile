@@ -1,5 +1,6 @@
 # Set-up and the main jobs. Variables: VENV, PROFILE (smoke, cpu, gpu), SET (core, study, all), RUNS,
-# DATASET, DATA_DIR, THREADS (of one run), CORES and GPUS (of all together), EXECUTOR (slurm).
+# DATASET, DATA_DIR, THREADS (of one run), CORES and GPUS (of all together), EXECUTOR (slurm), NAMES
+# (of benchmarks).
 VENV ?= .venv
 PYTHON ?= python3
 SET ?= core
@@ -31,7 +32,7 @@ lab: $(VENV)/.installed
 	jupyter lab notebooks
 
 bench: $(VENV)/.installed
-	python -m tests.benchmarks
+	liverutils bench $(NAMES)
 
 readme: $(VENV)/.installed
 	python -m liverutils.readme
