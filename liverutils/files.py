@@ -41,6 +41,8 @@ def written_aside(target: Path | str) -> Iterator[Path]:
                 target.replace(replaced)  # No folder takes the place of one that holds something.
             aside.replace(target)
         except OSError as error:
+            if replaced.exists():
+                replaced.replace(target)
             raise _not_writable(target, error) from error
     finally:
         _remove(aside)
