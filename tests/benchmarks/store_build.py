@@ -159,13 +159,13 @@ READERS = {
 
 
 def measure_workers() -> dict:
-    """Time 64 scans of 512 x 512 x 100 voxels with one and with two workers.
+    """Time 128 scans of 512 x 512 x 100 voxels with one and with two workers.
 
     Fewer would measure how long the second process takes to import scipy and pandas.
     """
     with tempfile.TemporaryDirectory() as folder:
         (raw := Path(folder, "raw")).mkdir()
-        write_scans(raw, scans=64, slices=100)
+        write_scans(raw, scans=128, slices=100)
         seconds = {}
         for workers in (2, 1):
             start = time.perf_counter()
@@ -173,7 +173,7 @@ def measure_workers() -> dict:
             build_store(find_cases("lits", raw), store, workers=workers, progress=False)
             seconds[workers] = time.perf_counter() - start
     return {
-        "scans": 64,
+        "scans": 128,
         "one_worker_s": seconds[1],
         "two_workers_s": seconds[2],
         "speedup": seconds[1] / seconds[2],
