@@ -115,6 +115,36 @@ FIGURES = (
         1.2,
         is_limit=True,
     ),
+    Figure(
+        "time, where patients, slices or pixels double",
+        "as much longer as there is more",
+        "growth",
+        "",
+        "seconds_exponent",
+        "as exponent",
+        1.1,
+        is_limit=True,
+    ),
+    Figure(
+        "memory, where it must not or must grow",
+        "not at all, or as the data",
+        "growth",
+        "",
+        "peak_mb_exponent - memory_limit",
+        "beyond that exponent",
+        0.1,
+        is_limit=True,
+    ),
+    Figure(
+        "the core set: starts, imports, data",
+        "its whole time",
+        "batch_overhead",
+        "run == 'all'",
+        "share",
+        "of it",
+        0.333,
+        is_limit=True,
+    ),
 )
 
 
