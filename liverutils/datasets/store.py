@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -332,7 +332,6 @@ def build_store(
             with written_aside(out) as aside:
                 aside.mkdir()
                 done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
-                _join_parts(aside, done, size)
                 source = SOURCES[cases[0].source]
                 facts = {
                     "source": source.name,
@@ -352,12 +351,20 @@ def build_store(
 
 
 def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[dict[str, Any]]:
-    """Cut every case to its part files in `folder`; return one description per case, in order."""
+    """Cut every case into images.npy and masks.npy; return one description per case, in order."""
     for name in ("labels", "parts"):
         (folder / name).mkdir()
     cut = partial(_cut_to_disk, folder=folder, view=view, size=size, keep_going=keep_going)
     done = in_processes(cut, cases, workers)
-    return list(tqdm(done, "slices", len(cases), unit="scan", disable=not progress))
+    shown = tqdm(done, "slices", len(cases), unit="scan", disable=not progress)
+    cases = _join_parts(folder, shown, size)
+    (folder / "parts").rmdir()
+    if not any("table" in case for case in cases):
+        raise BadInput(
+            f"None of the {len(cases)} cases can be used; the first: {cases[0]['skipped']}",
+            fault=cases[0]["fault"],
+        )
+    return cases
 
 
 def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:
@@ -402,29 +409,34 @@ def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict
     }
 
 
-def _join_parts(folder: Path, done: list[dict[str, Any]], size: int) -> None:
-    """Append the part files to images.npy and masks.npy, removing each as it is copied."""
-    used = [case for case in done if "table" in case]
-    if not used:
-        raise BadInput(
-            f"None of the {len(done)} cases can be used; the first: {done[0]['skipped']}",
-            fault=done[0]["fault"],
-        )
-    n_slices = sum(len(case["table"]) for case in used)
-    for name, dtype in (("images", np.int16), ("masks", np.uint8)):
-        header = {
-            "descr": np.lib.format.dtype_to_descr(np.dtype(dtype)),
-            "fortran_order": False,
-            "shape": (n_slices, size, size),
-        }
-        with (folder / f"{name}.npy").open("wb") as joined:
-            np.lib.format.write_array_header_1_0(joined, header)
-            for case in used:
-                part = folder / "parts" / f"{case['volume']}.{name}"
-                with part.open("rb") as opened:
-                    shutil.copyfileobj(opened, joined, 1 << 20)
-                part.unlink()
-    (folder / "parts").rmdir()
+def _join_parts(folder: Path, done: Iterable[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Append the part files to images.npy and masks.npy; return the descriptions.
+
+    Each part is removed as soon as it is copied, mostly before the system has written it to disk.
+    """
+    cases, n_slices = [], 0
+    with (folder / "images.npy").open("wb") as images, (folder / "masks.npy").open("wb") as masks:
+        _write_headers(images, masks, n_slices, size)
+        for case in done:
+            cases.append(case)
+            if "table" in case:
+                n_slices += len(case["table"])
+                for joined, suffix in ((images, "images"), (masks, "masks")):
+                    part = folder / "parts" / f"{case['volume']}.{suffix}"
+                    with part.open("rb") as opened:
+                        shutil.copyfileobj(opened, joined, 1 << 20)
+                    part.unlink()
+        _write_headers(images, masks, n_slices, size)
+    return cases
+
+
+def _write_headers(images: BinaryIO, masks: BinaryIO, n_slices: int, size: int) -> None:
+    """Write the heads of both files, whose length does not depend on the number of slices."""
+    for file, dtype in ((images, np.int16), (masks, np.uint8)):
+        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        header = {"descr": descr, "fortran_order": False, "shape": (n_slices, size, size)}
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header)
 
 
 def _describe(folder: Path, done: list[dict[str, Any]], facts: dict[str, Any]) -> None:
