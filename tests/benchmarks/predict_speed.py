@@ -13,6 +13,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from liverutils.course import resolve
@@ -55,10 +56,12 @@ def main(weights: str = "logs/weights/UNet.safetensors") -> None:
 
 
 def write_scan(folder: Path) -> Path:
-    """Write a phantom patient of 512×512 voxels a slice."""
+    """Write a phantom patient of 512×512 voxels a slice, mirrored at its end to be long enough."""
     fine = replace(COHORTS["phantom"], matrix=512, slice_mm=(1.6,), subslice_mm=1.6)
     case = make_patient(fine, 0)
-    write_nifti(folder / "scan.nii.gz", case.image[..., :SLICES], case.affine)
+    missing = max(0, SLICES - case.image.shape[2])
+    image = np.pad(case.image, ((0, 0), (0, 0), (0, missing)), mode="symmetric")
+    write_nifti(folder / "scan.nii.gz", image[..., :SLICES], case.affine)
     return folder / "scan.nii.gz"
 
 
@@ -84,8 +87,13 @@ def compare(weights: Path, case: Case) -> list[dict]:
             for batch in images:
                 class_probabilities(bare, batch, settings)
 
-        timed = alternate(lambda: segment(network, case), answer, pairs=5)
-        facts = {"size": network.data["size"], "settings": name, "threads": torch.get_num_threads()}
+        timed = alternate(lambda: segment(network, case), answer, pairs=3)
+        facts = {
+            "size": network.data["size"],
+            "slices": sum(map(len, images)),
+            "settings": name,
+            "threads": torch.get_num_threads(),
+        }
         rows.append(facts | timed)
     return rows
 
