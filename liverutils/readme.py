@@ -76,8 +76,8 @@ def speed(bench_dir: Path) -> str:
 
 
 def _speed_row(row: NamedTuple) -> dict[str, str]:
-    low, high = (f"{value:.2f}" for value in (row.lowest, row.highest))
-    measured = low if low == high else f"{low} to {high}"
+    low, middle, high = (f"{value:.2f}" for value in (row.lowest, row.median, row.highest))
+    measured = middle if low == high else f"{middle} ({low} to {high})"
     bound = "" if pd.isna(row.goal) else f"{'≤' if row.is_limit else '≥'} {row.goal:g}"
     return {
         "ours": row.what,
