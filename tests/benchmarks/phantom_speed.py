@@ -5,7 +5,7 @@ import statistics
 from liverutils.datasets.phantom import COHORTS, make_patient
 from tests.benchmarks.common import report, seconds_of
 
-REPEATS = 5
+REPEATS = 3
 
 
 def main() -> None:
