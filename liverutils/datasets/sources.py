@@ -400,13 +400,20 @@ def _read_lits_png(files: CaseFiles, numbers: dict[str, list[int]]) -> Case:
                 fault="different_grids",
             )
         paths += [place / f"{name}_{index}.png" for index in indices]
-    pictures, livers, lesions = np.split(_read_pictures(paths), len(PNG_KINDS))
-    mask = np.where(livers != 0, np.uint8(LIVER), np.uint8(0))
-    mask[lesions != 0] = TUMOR
+    pictures = _read_pictures(paths[: len(indices)], np.int16)
+    livers, lesions = np.split(_read_pictures(paths[len(indices) :]), 2)
+    if livers.shape != pictures.shape:
+        raise BadInput(
+            f"The masks of {files.image} ({files.volume}) have {livers.shape[1:]} pixels and its"
+            f" slices {pictures.shape[1:]}; download them again.",
+            fault="different_grids",
+        )
+    mask = (livers != 0) * np.uint8(LIVER)
+    np.copyto(mask, TUMOR, where=lesions != 0)
     case = Case(
         files.patient,
         files.volume,
-        pictures.T.astype(np.int16),
+        pictures.T,
         mask.T,
         np.eye(4),
         spacing_known=False,
@@ -425,13 +432,13 @@ def _check_numbers(place: Path, numbers: Sequence[int]) -> None:
         )
 
 
-def _read_pictures(paths: Sequence[Path]) -> np.ndarray:
+def _read_pictures(paths: Sequence[Path], dtype: type = np.uint8) -> np.ndarray:
     """Read 8-bit pictures of one size, grey or RGB with equal channels, as (N, rows, columns)."""
     stack = None
     for index, (path, content) in enumerate(read_files(paths)):
         picture = _decode(path, content)
         if stack is None:
-            stack = np.empty((len(paths), *picture.shape), np.uint8)
+            stack = np.empty((len(paths), *picture.shape), dtype)
         if picture.shape != stack.shape[1:]:
             raise BadInput(
                 f"{path} has {picture.shape} pixels and the first slice {stack.shape[1:]}; use"
