@@ -46,7 +46,7 @@ READERS = {
     ),
 }
 EARLIER = "an earlier project's recipe for the same liver Dice, {}"
-NNUNET = "nnU-Net v2, 2d, as long on the same patients: {} Dice"
+NNUNET = "nnU-Net v2, 2d, small batches, as long on the same patients: {} Dice"
 FIGURES = (
     Figure("training epoch", STEP, "epoch_speed", "not augmented", "ratio", goal=0.95),
     Figure("training epoch, augmented", STEP, "epoch_speed", "augmented", "ratio", goal=0.95),
