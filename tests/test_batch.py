@@ -111,11 +111,15 @@ def test_a_killed_run_keeps_what_it_has_and_goes_on(project):
 
     finish(make_run(project, "UNet 01_ct_scans", "THREADS=1", "CORES=1"))
     assert "Resuming after epoch" in text_of(logs / "notebooks" / "UNet.ipynb")
-    resumed = tables(project, "UNet")
+    resumed, chosen = tables(project, "UNet"), settings(project, "UNet")
     assert not list(project.rglob("*.partial"))
 
-    shutil.rmtree(project / "build")
-    finish(make_run(project, "UNet", "THREADS=1", "CORES=1"))
+    for _ in range(4):  # On a busy machine the trial may find another number format faster.
+        shutil.rmtree(project / "build")
+        finish(make_run(project, "UNet", "THREADS=1", "CORES=1"))
+        if settings(project, "UNet") == chosen:
+            break
+    assert settings(project, "UNet") == chosen
     assert_same_numbers(resumed, tables(project, "UNet"))
 
 
