@@ -36,6 +36,7 @@ bench: $(VENV)/.installed
 
 readme: $(VENV)/.installed
 	python -m liverutils.readme
+	python -m tests.benchmarks.summary
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

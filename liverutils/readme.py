@@ -1,13 +1,11 @@
-"""The README's results, gallery, speed and graph of runs, as they stand now: `make readme`."""
+"""The README's results, gallery and graph of runs, as they stand now: `make readme`."""
 
-import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -23,15 +21,19 @@ CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
 
 def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
     """Replace what stands between the markers of the README by what holds now."""
-    text = readme.read_text()
-    for name, content in {
+    contents = {
         "results": partial(results, logs_dir),
         "gallery": partial(pictures, gallery),
-        "speed": partial(speed, logs_dir / "bench"),
         "runs": rule_graph,
-    }.items():
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marked.sub(lambda found, new=content: f"{found[1]}{new()}\n{found[2]}", text)
+    }
+    for name, content in contents.items():
+        fill(readme, name, content)
+
+
+def fill(readme: Path, name: str, content: Callable[[], str]) -> None:
+    """Replace what stands between the markers `name`; `content` is made only where there are."""
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    text = marked.sub(lambda found: f"{found[1]}{content()}\n{found[2]}", readme.read_text())
     with written_aside(readme) as aside:
         aside.write_text(text)
 
@@ -48,10 +50,16 @@ def results(logs_dir: Path) -> str:
     parts = []
     if masks:
         group = comparable_groups(masks)[0]
-        parts += [_heading("Segmentation", group), _table(map(_segmentation_row, group.values()))]
+        parts += [
+            _heading("Segmentation", group),
+            markdown_table(map(_segmentation_row, group.values())),
+        ]
     if classes:
         group = comparable_groups(classes)[0]
-        parts += [_heading("Classification", group), _table(map(_class_row, group.values()))]
+        parts += [
+            _heading("Classification", group),
+            markdown_table(map(_class_row, group.values())),
+        ]
     return "\n\n".join(parts)
 
 
@@ -63,30 +71,6 @@ def pictures(gallery: Path) -> str:
         for sheet in sheets
     ]
     return " · ".join(rows)
-
-
-def speed(bench_dir: Path) -> str:
-    """Return the Markdown table of the benchmarks."""
-    figures = pd.read_csv(bench_dir / "summary.csv")
-    machine = json.loads((bench_dir / "summary_machine.json").read_text())
-    heading = (
-        f"On {machine['cores']} cores, {machine['device']}, torch {machine['versions']['torch']}."
-    )
-    return f"{heading}\n\n{_table(_speed_row(row) for row in figures.itertuples())}"
-
-
-def _speed_row(row: NamedTuple) -> dict[str, str]:
-    low, middle, high = (f"{value:.2f}" for value in (row.lowest, row.median, row.highest))
-    measured = middle if low == high else f"{middle} ({low} to {high})"
-    bound = "" if pd.isna(row.goal) else f"{'≤' if row.is_limit else '≥'} {row.goal:g}"
-    return {
-        "ours": row.what,
-        "against": "" if pd.isna(row.against) else row.against,
-        "measured": f"{measured} {row.unit}",
-        "goal": bound,
-        "reached": {True: "yes", False: "no"}.get(row.reached, ""),
-        "benchmark": f"[{row.benchmark}](logs/bench/{row.benchmark}.csv)",
-    }
 
 
 def rule_graph() -> str:
@@ -173,7 +157,8 @@ def _interval(interval: Interval) -> str:
     return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
 
 
-def _table(rows: Iterable[dict[str, str]]) -> str:
+def markdown_table(rows: Iterable[dict[str, str]]) -> str:
+    """Return a Markdown table of rows that share their keys."""
     table = pd.DataFrame(rows)
     lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

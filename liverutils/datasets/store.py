@@ -357,14 +357,14 @@ def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[d
     cut = partial(_cut_to_disk, folder=folder, view=view, size=size, keep_going=keep_going)
     done = in_processes(cut, cases, workers)
     shown = tqdm(done, "slices", len(cases), unit="scan", disable=not progress)
-    cases = _join_parts(folder, shown, size)
+    described = _join_parts(folder, shown, size)
     (folder / "parts").rmdir()
-    if not any("table" in case for case in cases):
+    if not any("table" in case for case in described):
         raise BadInput(
-            f"None of the {len(cases)} cases can be used; the first: {cases[0]['skipped']}",
-            fault=cases[0]["fault"],
+            f"None of the {len(cases)} cases can be used; the first: {described[0]['skipped']}",
+            fault=described[0]["fault"],
         )
-    return cases
+    return described
 
 
 def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:

@@ -7,8 +7,6 @@ contrast and noise to ours. The earlier projects cut each slice out of its compr
 whenever it was asked for.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,13 +29,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from liverutils.course import find_course_cases, open_course_store, repository_root
+from liverutils.course import find_course_cases, open_course_store
 from liverutils.datasets.loaders import Augment, SliceLoader, SliceSet, apply_window, slice_loaders
 from liverutils.datasets.splits import split_patients
 from liverutils.datasets.store import SliceStore
 from liverutils.learners import segmentation_learner
 from liverutils.models import build_model
 from liverutils.settings import choose_device, use_fastest_settings
+from tests.benchmarks._fresh import in_fresh_process, memory_mb
 from tests.benchmarks.common import alternate, report
 from tests.benchmarks.epoch_speed import shorten_epoch, train_epoch, train_step, wait_for
 
@@ -49,23 +48,6 @@ CHANGES_OF_VALUES = (
     RandGaussianNoised("image", prob=1, std=2 * AUGMENT.noise),
 )
 READ_ONE_BY_ONE = 48
-
-# Feeds an epoch; prints the peak before and after it, and what is the process's own at its end.
-# Not getrusage: its peak counts what the parent held when it forked.
-FEED_AND_PRINT_MEMORY = """
-import re, sys
-from pathlib import Path
-from tests.benchmarks import data_pipeline
-
-def megabytes(name):
-    return int(re.search(name + ":(.*)kB", Path("/proc/self/status").read_text())[1]) / 1024
-
-store = data_pipeline.open_store(int(sys.argv[2]))
-peak, own = megabytes("VmHWM"), megabytes("RssAnon")
-loader = data_pipeline.LOADERS[sys.argv[1]](store)
-data_pipeline.exhaust(loader)
-print(megabytes("VmHWM") - peak, megabytes("RssAnon") - own)
-"""
 
 
 def main() -> None:
@@ -209,23 +191,32 @@ def train(store: SliceStore) -> dict:
 
 
 def measure_memory(store: SliceStore, name: str) -> dict:
-    """Feed an epoch in a process of its own; return what that process needs for it.
-
-    The peak holds the pages of memory-mapped files too, which the system takes back when it needs
-    them; what is the process's own it cannot take back.
-    """
+    """Feed an epoch in a process of its own; return what that process needs for it."""
     size, slices = store.info["size"], len(our_loader(store).dataset)
-    command = [sys.executable, "-c", FEED_AND_PRINT_MEMORY, name, str(size)]
-    grown, own = map(
-        float, subprocess.check_output(command, text=True, cwd=repository_root()).split()
-    )
     facts = {
         "loader": name,
         "pixels": size,
         "slices": slices,
         "stored_mb": slices * size**2 * 3 / 2**20,
     }
-    return facts | {"peak_grown_mb": grown, "own_mb": own}
+    return facts | in_fresh_process(feed_and_measure, name, size)
+
+
+def feed_and_measure(name: str, size: int) -> dict[str, float]:
+    """Feed an epoch; return what that adds to this process's peak, and to what is its own.
+
+    The peak holds the pages of memory-mapped files too, which the system takes back when it needs
+    them; what is the process's own it cannot take back.
+    """
+    store = open_store(size)
+    before = memory_mb()
+    loader = LOADERS[name](store)
+    exhaust(loader)
+    after = memory_mb()
+    return {
+        "peak_grown_mb": after["VmHWM"] - before["VmHWM"],
+        "own_mb": after["RssAnon"] - before["RssAnon"],
+    }
 
 
 LOADERS = {"ours": our_loader, "MONAI": lambda store: monai_loader(our_loader(store).dataset)}

@@ -65,13 +65,9 @@ class ScoringStopwatch(Stopwatch):
 
     def after_batch(self):
         """Score when the time for it has come, stop when it is over."""
-        if not self.training:
-            return
-        is_over = self.elapsed() >= self.seconds
-        if is_over or self.elapsed() >= self.seconds * (len(self.curve) + 1) / POINTS:
+        if self.training and self.elapsed() >= self.seconds * (len(self.curve) + 1) / POINTS:
             self._score()
-        if is_over:
-            raise CancelFitException
+        super().after_batch()
 
     def _score(self):
         stopped_at = self.elapsed()

@@ -31,17 +31,14 @@ SLICES = 400
 
 # Not getrusage: its peak counts what the parent held when it forked.
 PREDICT_AND_PRINT_MEMORY = """
-import re, sys
+import sys
 from pathlib import Path
 from liverutils.predict import predict_scan
+from tests.benchmarks._fresh import memory_mb
 
-def megabytes():
-    status = Path("/proc/self/status").read_text()
-    return int(re.search("VmHWM:(.*)kB", status)[1]) / 1024
-
-before = megabytes()
+before = memory_mb()["VmHWM"]
 predict_scan(*sys.argv[1:], progress=False)
-print(before, megabytes())
+print(before, memory_mb()["VmHWM"])
 """
 
 

@@ -31,19 +31,16 @@ from tests.benchmarks.common import alternate, report
 # Builds a store from the folder in its first argument; prints what it needed before and at most.
 # Not getrusage: its peak counts what the parent held when it forked.
 BUILD_AND_PRINT_MEMORY = """
-import re, sys
+import sys
 from pathlib import Path
 from liverutils.datasets.sources import find_cases
 from liverutils.datasets.store import build_store
+from tests.benchmarks._fresh import memory_mb
 
-def megabytes():
-    status = Path("/proc/self/status").read_text()
-    return int(re.search("VmHWM:(.*)kB", status)[1]) / 1024
-
-before = megabytes()
+before = memory_mb()["VmHWM"]
 folder = Path(sys.argv[1])
 build_store(find_cases("lits", folder / "raw"), folder / "store", workers=1, progress=False)
-print(before, megabytes())
+print(before, memory_mb()["VmHWM"])
 """
 
 

@@ -1,13 +1,14 @@
-"""All benchmarks in one table, from their files in logs/bench: what each reached of its figure."""
+"""All benchmarks in one table of the README, from their files in logs/bench: `make readme`."""
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from liverutils.course import repository_root
-from tests.benchmarks.common import report
+from liverutils.readme import fill, markdown_table
 
 
 @dataclass(frozen=True)
@@ -153,32 +154,43 @@ FIGURES = (
 
 
 def main() -> None:
-    """Write the table of all benchmarks that have run."""
-    report("summary", list(summarise(repository_root() / "logs" / "bench")))
+    """Write the table of all benchmarks that have run into the README."""
+    root = repository_root()
+    fill(root / "README.md", "speed", partial(speed, root / "logs" / "bench"))
 
 
-def summarise(folder: Path) -> Iterator[dict]:
-    """Yield a row per figure: lowest, median and highest of its rows, and whether all reach it."""
-    for figure in FIGURES:
-        path = folder / f"{figure.file}.csv"
-        if not path.is_file():
-            continue
-        table = pd.read_csv(path)
-        values = (table.query(figure.rows) if figure.rows else table).eval(figure.value)
-        worst = values.max() if figure.is_limit else values.min()
-        reached = worst <= figure.goal if figure.is_limit else worst >= (figure.goal or 0)
-        yield {
-            "what": figure.what,
-            "against": figure.against,
-            "lowest": values.min(),
-            "median": values.median(),
-            "highest": values.max(),
-            "unit": figure.unit,
-            "goal": figure.goal,
-            "is_limit": figure.is_limit,
-            "reached": reached if figure.goal is not None else None,
-            "benchmark": figure.file,
-        }
+def speed(folder: Path) -> str:
+    """Return the Markdown table of the benchmarks in a folder, and on what they ran."""
+    figures = [figure for figure in FIGURES if (folder / f"{figure.file}.csv").is_file()]
+    machines = sorted({_machine(folder, figure.file) for figure in figures})
+    table = markdown_table(summarise(figure, folder) for figure in figures)
+    return f"On {'; '.join(machines)}.\n\n{table}"
+
+
+def _machine(folder: Path, name: str) -> str:
+    facts = json.loads((folder / f"{name}_machine.json").read_text())
+    return f"{facts['cores']} cores, {facts['device']}, torch {facts['versions']['torch']}"
+
+
+def summarise(figure: Figure, folder: Path) -> dict[str, str]:
+    """Return a row: the median of what was measured, its range, and whether all reach the goal."""
+    table = pd.read_csv(folder / f"{figure.file}.csv")
+    values = (table.query(figure.rows) if figure.rows else table).eval(figure.value)
+    low, middle, high = (f"{value:.2f}" for value in values.quantile([0, 0.5, 1]))
+    measured = middle if low == high else f"{middle} ({low} to {high})"
+    goal = reached = ""
+    if figure.goal is not None:
+        goal = f"{'≤' if figure.is_limit else '≥'} {figure.goal:g}"
+        meets = values.le if figure.is_limit else values.ge
+        reached = "yes" if meets(figure.goal).all() else "no"
+    return {
+        "ours": figure.what,
+        "against": figure.against,
+        "measured": f"{measured} {figure.unit}",
+        "goal": goal,
+        "reached": reached,
+        "benchmark": f"[{figure.file}](logs/bench/{figure.file}.csv)",
+    }
 
 
 if __name__ == "__main__":
