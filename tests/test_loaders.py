@@ -110,6 +110,18 @@ def test_augmentation_keeps_masks_masks_and_moves_them_with_the_image():
     assert inside.mean() > 0.85 and outside.mean() < -0.95
 
 
+def test_a_batch_is_augmented_alike_in_one_piece_and_in_several(monkeypatch):
+    images, masks = torch.rand(16, 3, 32, 32), torch.randint(0, 3, (16, 32, 32)).to(torch.uint8)
+    changed = []
+    for piece in (1, images.numel()):
+        monkeypatch.setattr(loaders, "PIECE", piece)
+        torch.manual_seed(0)
+        changed.append(Augment()(images, masks))
+    assert torch.equal(changed[0][0], changed[1][0])
+    assert torch.equal(changed[0][1], changed[1][1])
+    assert not torch.equal(changed[0][0], images)
+
+
 def test_augmentation_of_nothing_changes_nothing():
     nothing = Augment(rotate=0, scale=0, shift=0, flip=0, brightness=0, contrast=0, noise=0)
     images = torch.rand(4, 1, 32, 32) * 2 - 1

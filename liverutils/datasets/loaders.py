@@ -30,6 +30,7 @@ Targets = Tensor | tuple[Tensor, Tensor]
 WINDOWS = {"HU": (-100.0, 240.0), "grey": (0.0, 255.0)}
 RESIDENT_SHARE = 0.4
 BATCHES_AHEAD = 3
+PIECE = 2**16  # numbers, at least, of a batch that are augmented together on a CPU
 
 
 def apply_window(values: Tensor, window: tuple[float, float]) -> Tensor:
@@ -62,12 +63,18 @@ class Augment:
 
     def __call__(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Change images (B, C, H, W) linearly interpolated, masks (B, H, W) nearest, alike."""
-        grid = F.affine_grid(self._transforms(images), list(images.shape), align_corners=False)
-        images = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-        masks = F.grid_sample(
-            masks[:, None].to(images.dtype), grid, mode="nearest", align_corners=False
-        )
-        return self._change_values(images).clamp_(-1, 1), masks[:, 0].to(torch.uint8)
+        transforms, draws = self._transforms(images), _uniform(images, 3)
+        changed, moved = torch.empty_like(images), torch.empty_like(masks)
+        for some in _pieces(images):
+            grid = F.affine_grid(transforms[some], images[some].shape, align_corners=False)
+            changed[some] = F.grid_sample(
+                images[some], grid, padding_mode="border", align_corners=False
+            )
+            self._change_values(changed[some], draws[:, some])
+            moved[some] = F.grid_sample(
+                masks[some, None].to(images.dtype), grid, mode="nearest", align_corners=False
+            )[:, 0]
+        return changed, moved
 
     def _transforms(self, images: Tensor) -> Tensor:
         """One random 2×3 matrix per image, from output to input coordinates."""
@@ -79,10 +86,19 @@ class Augment:
         rows = [cos * mirrored, -sin, self.shift * 2 * right, sin * mirrored, cos]
         return torch.stack([*rows, self.shift * 2 * down], dim=1).view(-1, 2, 3)
 
-    def _change_values(self, images: Tensor) -> Tensor:
-        gain, offset, noise = (draw.view(-1, 1, 1, 1) for draw in _uniform(images, 3))
-        images = images.mul_(1 + self.contrast * gain).add_(2 * self.brightness * offset)
-        return images.add_(torch.randn_like(images).mul_(self.noise * (noise + 1)))
+    def _change_values(self, images: Tensor, draws: Tensor) -> None:
+        gain, offset, noise = draws.view(3, -1, 1, 1, 1)
+        images.mul_(1 + self.contrast * gain).add_(2 * self.brightness * offset)
+        images.add_(torch.randn_like(images).mul_(self.noise * (noise + 1))).clamp_(-1, 1)
+
+
+def _pieces(images: Tensor) -> list[slice]:
+    """Parts of a batch: what lies in a processor's cache is changed faster than what does not."""
+    whole = len(images)
+    if images.device.type != "cpu":
+        return [slice(whole)]
+    length = max(torch.get_num_threads(), PIECE // images[0].numel())
+    return [slice(first, first + length) for first in range(0, whole, length)]
 
 
 def _uniform(images: Tensor, n: int) -> Tensor:
