@@ -25,6 +25,7 @@ from liverutils.plotting import (
 )
 
 LINES = ("-", "--", ":", "-.")
+CROWDED = 10  # times the median
 STRUCTURE_COLOURS = {"liver": LIVER_COLOUR, "tumor": TUMOR_COLOUR}
 CLASS_COLOURS = {"not liver": "silver", "liver": LIVER_COLOUR, "tumour": TUMOR_COLOUR}
 
@@ -55,6 +56,7 @@ def plot_epochs(
             ax.plot(table.index + 1, table[column], label=name, marker=".", **styles[name])
     for ax, label in zip(axes.flat, columns.values(), strict=True):
         _count_epochs(ax, label)
+        _part_crowded_lines(ax)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper")
     return figure
 
@@ -292,6 +294,16 @@ def _shades(n: int) -> list[tuple]:
 def _count_epochs(ax: Axes, label: str) -> None:
     ax.set(xlabel="epochs done", ylabel=label)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _part_crowded_lines(ax: Axes) -> None:
+    """Make the axis logarithmic where one line that ran away would flatten all others."""
+    values = np.concatenate([line.get_ydata() for line in ax.lines])
+    if np.nanmin(values) > 0 and np.nanmax(values) > CROWDED * np.nanmedian(values):
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _short(value: float) -> str:

@@ -102,6 +102,15 @@ def test_runs_of_one_network_share_their_colour_only():
     assert lines[0].get_xdata().tolist() == [1, 2]
 
 
+def test_one_loss_that_ran_away_does_not_flatten_the_others():
+    val = {"epoch": [0, 1, 2], "val_loss": [2.0, 1.0, 0.5]}
+    far = {"epoch": [0, 1, 2], "val_loss": [30.0, 80.0, 1.0]}
+    runs = {"A": run_of("A", val=val), "B": run_of("B", val=val)}
+    assert plot_epochs(runs, {"val_loss": "loss"}).axes[0].get_yscale() == "linear"
+    runs["C"] = run_of("C", val=far)
+    assert plot_epochs(runs, {"val_loss": "loss"}).axes[0].get_yscale() == "log"
+
+
 def test_bars_say_their_values():
     table = pd.DataFrame({"test": [0.5, np.nan]}, index=["A", "B"])
     (ax,) = plot_bars(table, "accuracy").axes
