@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from liverutils.catalogue import choose, read_catalogue
 from liverutils.classification import LESION
 from liverutils.compare import Run, comparable_groups, load_runs
 from liverutils.course import repository_root
@@ -47,19 +48,8 @@ def results(logs_dir: Path) -> str:
     }
     masks = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)}
     classes = {name: run for name, run in runs.items() if run.has(*CLASSIFICATION)}
-    parts = []
-    if masks:
-        group = comparable_groups(masks)[0]
-        parts += [
-            _heading("Segmentation", group),
-            markdown_table(map(_segmentation_row, group.values())),
-        ]
-    if classes:
-        group = comparable_groups(classes)[0]
-        parts += [
-            _heading("Classification", group),
-            markdown_table(map(_class_row, group.values())),
-        ]
+    parts = _tables("Segmentation", masks, _segmentation_row)
+    parts += _tables("Classification", classes, _class_row)
     return "\n\n".join(parts)
 
 
@@ -101,13 +91,28 @@ def _all_after(rule: str, waiting: dict[str, list[str]]) -> set[str]:
     return set(waiting[rule]).union(*(_all_after(other, waiting) for other in waiting[rule]))
 
 
-def _heading(task: str, runs: dict[str, Run]) -> str:
-    first = next(iter(runs.values()))
-    machine = first.facts["machine"]
-    return (
-        f"**{task}**, phantom, {len(first.held_out)} held-out patients; "
-        f"trained on {machine['device']}."
-    )
+def _tables(task: str, runs: dict[str, Run], row: Callable[[Run], dict[str, str]]) -> list[str]:
+    """The table of the notebooks' own runs, and that of their variants folded away below it."""
+    if not runs:
+        return []
+    group = comparable_groups(runs)[0]
+    catalogue = read_catalogue(repository_root() / "notebooks" / "runs.yaml", "cpu")
+    core = {run.name for run in choose(catalogue, "core")}
+    own = {name: run for name, run in group.items() if name in core}
+    variants = {name: run for name, run in group.items() if name not in core}
+    patients = len(next(iter(group.values())).held_out)
+    parts = [f"**{task}**, phantom, {patients} held-out patients; {_trained_on(own)}."]
+    parts += [markdown_table(map(row, own.values()))]
+    if variants:
+        summary = f"{task}: {len(variants)} variants; {_trained_on(variants)}"
+        parts += [f"<details>\n<summary>{summary}</summary>"]
+        parts += [markdown_table(map(row, variants.values())), "</details>"]
+    return parts
+
+
+def _trained_on(runs: dict[str, Run]) -> str:
+    devices = sorted({run.facts["machine"]["device"] for run in runs.values()})
+    return f"trained on {' and '.join(devices)}"
 
 
 def _segmentation_row(run: Run) -> dict[str, str]:
