@@ -30,6 +30,23 @@ def test_writing_twice_changes_nothing_and_keeps_the_rest(tmp_path):
     assert page.read_text() == once
 
 
+def test_variants_are_folded_away_below_the_notebooks_own_runs():
+    page = (REPOSITORY / "README.md").read_text()
+    page = page.split("<!-- results -->")[1].split("<!-- /results -->")[0]
+    folded = "".join(re.findall(r"<details>.*?</details>", page, re.S))
+    shown = re.sub(r"<details>.*?</details>", "", page, flags=re.S)
+
+    def names(text: str) -> set[str]:
+        return set(re.findall(r"^\| \[?(\w+)", text, re.M)) - {"run"}
+
+    catalogue = read_catalogue(REPOSITORY / "notebooks" / "runs.yaml", "cpu")
+    core = {run.name for run in choose(catalogue, "core")}
+    study = {run.name for run in choose(catalogue, "study") if "run_name" in run.declared}
+    assert names(shown) <= core
+    assert names(folded).isdisjoint(core)
+    assert study <= names(folded)
+
+
 def test_the_graph_shows_each_core_run_after_what_it_reads():
     drawn = (REPOSITORY / "README.md").read_text().split("flowchart LR\n")[1].split("```")[0]
     rules = re.findall(r"^  (\w+)(?: --> (.+))?$", drawn, re.M)
