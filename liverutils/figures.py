@@ -11,8 +11,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    Formatter,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    StrMethodFormatter,
+)
 
 from liverutils.compare import Run, by_epoch, kept_epoch
 from liverutils.metrics import SLICE_CLASSES
@@ -246,9 +254,7 @@ def plot_tradeoff(table: pd.DataFrame, costs: Mapping[str, str], score: str, lab
         on_front = table["run"].isin(front["run"])
         ax.scatter(table[cost], table[score], c=np.where(on_front, "black", "darkgrey"), zorder=2)
         ax.set(xscale="log", xlabel=name, ylabel=label)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(EngFormatter(sep=""))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        _label_decades(ax.xaxis, EngFormatter(sep=""))
         ax.margins(x=0.15, y=0.1)
         _name_dots(ax, table, cost, score)
     return figure
@@ -301,9 +307,14 @@ def _part_crowded_lines(ax: Axes) -> None:
     values = np.concatenate([line.get_ydata() for line in ax.lines])
     if np.nanmin(values) > 0 and np.nanmax(values) > CROWDED * np.nanmedian(values):
         ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter("{x:g}")
-        ax.yaxis.set_minor_formatter(NullFormatter())
+        _label_decades(ax.yaxis, StrMethodFormatter("{x:g}"))
+
+
+def _label_decades(axis: Axis, formatter: Formatter) -> None:
+    """Label 1, 2 and 5 of each decade of a logarithmic axis."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(formatter)
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _short(value: float) -> str:

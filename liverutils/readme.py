@@ -48,8 +48,10 @@ def results(logs_dir: Path) -> str:
     }
     masks = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)}
     classes = {name: run for name, run in runs.items() if run.has(*CLASSIFICATION)}
-    parts = _tables("Segmentation", masks, _segmentation_row)
-    parts += _tables("Classification", classes, _class_row)
+    catalogue = read_catalogue(repository_root() / "notebooks" / "runs.yaml", "cpu")
+    core = {run.name for run in choose(catalogue, "core")}
+    parts = _tables("Segmentation", masks, core, _segmentation_row)
+    parts += _tables("Classification", classes, core, _class_row)
     return "\n\n".join(parts)
 
 
@@ -91,13 +93,13 @@ def _all_after(rule: str, waiting: dict[str, list[str]]) -> set[str]:
     return set(waiting[rule]).union(*(_all_after(other, waiting) for other in waiting[rule]))
 
 
-def _tables(task: str, runs: dict[str, Run], row: Callable[[Run], dict[str, str]]) -> list[str]:
-    """The table of the notebooks' own runs, and that of their variants folded away below it."""
+def _tables(
+    task: str, runs: dict[str, Run], core: set[str], row: Callable[[Run], dict[str, str]]
+) -> list[str]:
+    """The table of the core runs, and that of their variants folded away below it."""
     if not runs:
         return []
     group = comparable_groups(runs)[0]
-    catalogue = read_catalogue(repository_root() / "notebooks" / "runs.yaml", "cpu")
-    core = {run.name for run in choose(catalogue, "core")}
     own = {name: run for name, run in group.items() if name in core}
     variants = {name: run for name, run in group.items() if name not in core}
     patients = len(next(iter(group.values())).held_out)

@@ -94,11 +94,10 @@ class Augment:
 
 def _pieces(images: Tensor) -> list[slice]:
     """Parts of a batch: what lies in a processor's cache is changed faster than what does not."""
-    whole = len(images)
-    if images.device.type != "cpu":
-        return [slice(whole)]
-    length = max(torch.get_num_threads(), PIECE // images[0].numel())
-    return [slice(first, first + length) for first in range(0, whole, length)]
+    length = len(images)
+    if images.device.type == "cpu":
+        length = max(torch.get_num_threads(), PIECE // images[0].numel())
+    return [slice(first, first + length) for first in range(0, len(images), length)]
 
 
 def _uniform(images: Tensor, n: int) -> Tensor:
