@@ -35,7 +35,7 @@ bench: $(VENV)/.installed
 	liverutils bench $(NAMES)
 
 readme: $(VENV)/.installed
-	python -m liverutils.readme
+	python -m liverutils.course.readme
 	python -m tests.benchmarks.summary
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -4,8 +4,8 @@
 import shlex
 import sys
 
-from liverutils.catalogue import choose, on_data, read_catalogue
-from liverutils.datasets.phantom import COHORTS
+from liverutils.runs import choose, on_data, read_catalogue
+from liverutils.phantom import COHORTS
 from liverutils.errors import BadInput
 
 profile = config.get("profile") or "cpu"
@@ -85,6 +85,6 @@ for run in runs.values():
             runtime=int(run.minutes) + 10,
         threads: THREADS
         shell:
-            "python -m liverutils.gpu papermill {input.notebook} {log.notebook}"
+            "python -m liverutils.runs.gpu papermill {input.notebook} {log.notebook}"
             " --parameters_yaml {params.values} --execution-timeout {params.seconds}"
             " --no-progress-bar --kernel python3"

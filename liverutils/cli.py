@@ -160,8 +160,7 @@ def _share(text: str) -> float:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from liverutils.datasets.layouts import write_cohort
-    from liverutils.datasets.phantom import make_cohort
+    from liverutils.phantom import make_cohort, write_cohort
 
     make = make_cohort if options.layout == "phantom" else partial(write_cohort, options.layout)
     make(options.cohort, options.out, workers=options.workers, patients=options.patients)
@@ -169,7 +168,7 @@ def _phantom(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from liverutils.datasets.fetch import describe, fetch
+    from liverutils.sources import describe, fetch
 
     print(describe(options.source), flush=True)
     for path in fetch(options.source, options.out, accept_licence=options.accept_licence):
@@ -177,8 +176,8 @@ def _fetch(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> int:
-    from liverutils.datasets.sources import find_cases
-    from liverutils.datasets.store import build_store
+    from liverutils.slices import build_store
+    from liverutils.sources import find_cases
 
     cases = find_cases(options.source, options.raw)
     n_kept = max(1, round(options.fraction * len(cases)))
@@ -202,8 +201,8 @@ def _prepare(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
-    from liverutils.datasets.sources import find_cases
-    from liverutils.datasets.verify import verify_cases
+    from liverutils.scans import verify_cases
+    from liverutils.sources import find_cases
 
     cases = find_cases(options.source, options.raw)
     table = verify_cases(tqdm(cases, "verifying", unit="scan", disable=not sys.stderr.isatty()))
@@ -220,7 +219,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from liverutils.predict import predict_scan
+    from liverutils.prediction import predict_scan
 
     prediction = predict_scan(
         options.scan,
@@ -239,9 +238,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from liverutils.evaluate import evaluate_masks
     from liverutils.files import check_writable, written_aside
-    from liverutils.metrics import summarise
+    from liverutils.scoring import evaluate_masks, summarise
 
     check_writable(options.out)
     scores = evaluate_masks(

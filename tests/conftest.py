@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from liverutils.datasets.phantom import make_cohort
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.store import SliceStore, build_store
-from liverutils.datasets.volumes import Case, write_nifti
+from liverutils.phantom import make_cohort
+from liverutils.scans import Case, write_nifti
+from liverutils.slices import SliceStore, build_store
+from liverutils.sources import find_cases
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -16,8 +16,8 @@ import psutil
 import pytest
 import yaml
 
-from liverutils.gpu import lock_one, visible_gpus
-from liverutils.logs import read_facts, read_run
+from liverutils.runs import read_facts, read_run
+from liverutils.runs.gpu import lock_one, visible_gpus
 
 REPOSITORY = Path(__file__).parent.parent
 EPOCHS = 4
@@ -202,7 +202,7 @@ def test_of_four_runs_at_once_no_two_see_the_same_gpu(monkeypatch):
         "import os, time; start = time.time(); time.sleep(1);"
         "print(os.environ['CUDA_VISIBLE_DEVICES'], start, time.time())"
     )
-    command = [sys.executable, "-m", "liverutils.gpu", sys.executable, "-c", code]
+    command = [sys.executable, "-m", "liverutils.runs.gpu", sys.executable, "-c", code]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     said = [process.communicate()[0].split() for process in running]
     assert {gpu for gpu, *_ in said} == {"test-c", "test-d"}
@@ -213,7 +213,7 @@ def test_of_four_runs_at_once_no_two_see_the_same_gpu(monkeypatch):
 
 def test_a_lock_falls_with_the_process_that_held_it(tmp_path):
     code = (
-        "import os, pathlib, sys; from liverutils.gpu import lock_one;"
+        "import os, pathlib, sys; from liverutils.runs.gpu import lock_one;"
         f"gpu, lock = lock_one(['0'], pathlib.Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
     )
     killed = subprocess.run([sys.executable, "-c", code])
@@ -227,6 +227,6 @@ def test_a_command_sees_the_gpu_that_was_locked_for_it(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "test-a,test-b")
     assert visible_gpus() == ["test-a", "test-b"]
     show = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
-    command = [sys.executable, "-m", "liverutils.gpu", sys.executable, "-c", show]
+    command = [sys.executable, "-m", "liverutils.runs.gpu", sys.executable, "-c", show]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said.strip() == "test-a"

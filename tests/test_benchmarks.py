@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from liverutils.readme import fill
+from liverutils.course.readme import fill
 from tests.benchmarks.summary import FIGURES, speed, summarise
 
 REPOSITORY = Path(__file__).parent.parent

@@ -7,21 +7,20 @@ import pytest
 import torch
 from doubles import TRAINED_ON
 
-from liverutils.cascade import (
+from liverutils.errors import BadInput
+from liverutils.models import build_model, save_weights
+from liverutils.prediction import (
     check_unseen,
     find_liver,
     liver_crops,
     segment_in_liver,
     start_from,
 )
-from liverutils.datasets.crops import crop_case, liver_box, paste
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.splits import Split
-from liverutils.datasets.volumes import LIVER, TUMOR
-from liverutils.errors import BadInput
-from liverutils.inference import TrainedNetwork
-from liverutils.models import build_model, save_weights
-from liverutils.settings import Settings
+from liverutils.prediction.network import TrainedNetwork
+from liverutils.scans import LIVER, TUMOR
+from liverutils.slices import Split, crop_case, liver_box, paste
+from liverutils.sources import find_cases
+from liverutils.training import Settings
 
 
 class Thresholds(torch.nn.Module):

@@ -8,15 +8,15 @@ from doubles import DieAfter
 from fastai.callback.core import Callback
 from torch import nn
 
-from liverutils import callbacks
-from liverutils.classification import patient_table, score_held_out_classes, slice_table
-from liverutils.datasets.loaders import Augment, slice_loaders
-from liverutils.datasets.splits import split_patients
 from liverutils.errors import BadInput
-from liverutils.learners import classification_learner, train
-from liverutils.logs import RunLogs, find_runs, read_facts, read_run
-from liverutils.metrics import SLICE_CLASSES, score_auc, score_classes
 from liverutils.models import build_model
+from liverutils.prediction import score_held_out_classes, slice_table
+from liverutils.prediction.classes import patient_table
+from liverutils.runs import RunLogs, read_facts, read_run
+from liverutils.runs.logs import find_runs
+from liverutils.scoring import SLICE_CLASSES, score_auc, score_classes
+from liverutils.slices import Augment, slice_loaders, split_patients
+from liverutils.training import callbacks, classification_learner, train
 
 EPOCHS = 3
 CLASSES = list(SLICE_CLASSES)

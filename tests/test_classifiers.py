@@ -7,9 +7,8 @@ import torch
 from torch import nn
 from torchvision.models import WeightsEnum, get_model
 
-from liverutils.attention import grad_cam
 from liverutils.errors import BadInput
-from liverutils.models import build_model, count_parameters
+from liverutils.models import build_model, count_parameters, grad_cam
 from liverutils.models.classifiers import CLASSIFIERS
 
 SMALL = {"AlexNet": {"hidden": 32}, "VGG19": {"hidden": 32}}

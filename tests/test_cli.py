@@ -7,10 +7,11 @@ import pytest
 from doubles import TRAINED_ON
 
 from liverutils.cli import main
-from liverutils.datasets.store import SliceStore
-from liverutils.datasets.volumes import read_nifti, read_nifti_mask, write_nifti
-from liverutils.metrics import score_patient
 from liverutils.models import build_model, save_weights
+from liverutils.scans import read_nifti_mask, write_nifti
+from liverutils.scans.nifti import read_nifti
+from liverutils.scoring import score_patient
+from liverutils.slices import SliceStore
 
 
 def fails(capsys, *arguments) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from liverutils.course import repository_url
+from liverutils.course.repository import repository_url
 
 REPOSITORY = Path(__file__).parent.parent
 SHIPPED = ["torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "ipywidgets"]

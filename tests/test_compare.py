@@ -7,21 +7,23 @@ import pandas as pd
 import pytest
 from scipy.stats import wilcoxon
 
-from liverutils.compare import (
+from liverutils.errors import BadInput
+from liverutils.runs import (
     Run,
-    check_comparable,
     compare_pair,
     compare_runs,
-    gather,
     holm,
     load_runs,
     paired_scores,
+    read_facts,
+    read_run,
     run_table,
     score_table,
 )
-from liverutils.errors import BadInput
-from liverutils.logs import find_runs, read_facts, read_run
-from liverutils.metrics import score_patient
+from liverutils.runs.compare import check_comparable
+from liverutils.runs.logged import gather
+from liverutils.runs.logs import find_runs
+from liverutils.scoring import score_patient
 
 
 @pytest.fixture

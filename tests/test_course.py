@@ -12,10 +12,17 @@ import pytest
 import torch
 from IPython.core.interactiveshell import InteractiveShell
 
-from liverutils import course
-from liverutils.course import check, find_course_cases, load_patient, repository_root, resolve
-from liverutils.datasets.phantom import make_cohort
+from liverutils.course import (
+    check,
+    colab,
+    find_course_cases,
+    load_patient,
+    repository,
+    repository_root,
+    resolve,
+)
 from liverutils.errors import BadInput
+from liverutils.phantom import make_cohort
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
@@ -42,7 +49,8 @@ def test_relative_paths_start_at_the_repository_wherever_the_notebook_did(start,
 def test_a_package_installed_elsewhere_finds_the_repository_around_the_notebook(
     monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(course, "__file__", str(tmp_path / "site-packages/liverutils/course.py"))
+    elsewhere = tmp_path / "site-packages/liverutils/course/repository.py"
+    monkeypatch.setattr(repository, "__file__", str(elsewhere))
     monkeypatch.chdir(ROOT / "notebooks")
     assert repository_root() == ROOT
     monkeypatch.chdir(tmp_path)
@@ -142,7 +150,7 @@ def test_the_tolerance_is_the_authors(capsys):
 
 def test_the_setup_cell_does_nothing_outside_colab(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    result = InteractiveShell.instance().run_cell(course.setup_cell())
+    result = InteractiveShell.instance().run_cell(colab.setup_cell())
     result.raise_error()
     assert Path.cwd() == tmp_path
     assert not list(tmp_path.iterdir())
@@ -153,12 +161,12 @@ def test_the_setup_cell_pins_what_colab_has(monkeypatch, tmp_path):
     for tool in ("git", "pip"):
         (tmp_path / tool).write_text(f'#!/bin/sh\necho {tool} "$@" >> {tmp_path}/calls\necho a==1')
         (tmp_path / tool).chmod(0o755)
-    source = course.setup_cell().replace("/content", str(tmp_path))
+    source = colab.setup_cell().replace("/content", str(tmp_path))
     source = source.replace("/tmp/installed.txt", str(tmp_path / "installed.txt"))
     (tmp_path / "liver-ct-course").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    monkeypatch.setitem(sys.modules, "google.colab", course)
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
     InteractiveShell.instance().run_cell(source).raise_error()
     assert (tmp_path / "installed.txt").read_text() == "a==1\n"
     assert (tmp_path / "calls").read_text().splitlines() == [
@@ -181,8 +189,8 @@ def test_the_command_puts_badge_and_setup_cell_into_a_notebook(monkeypatch, tmp_
     )
     path = tmp_path / "notebooks" / "01_a.ipynb"
     nbformat.write(notebook, path)
-    monkeypatch.setattr(course, "repository_root", lambda: tmp_path)
-    course.refresh_all()
+    monkeypatch.setattr(colab, "repository_root", lambda: tmp_path)
+    colab.refresh_all()
     title, setup, other = nbformat.read(path, as_version=4).cells
     page = "https://colab.research.google.com/github/someone/else/blob/main/notebooks/01_a.ipynb"
     assert title.source.startswith("# Title\n\n[![Open in Colab](https://colab.")
@@ -194,14 +202,14 @@ def test_the_command_puts_badge_and_setup_cell_into_a_notebook(monkeypatch, tmp_
 def test_the_command_leaves_the_courses_notebooks_as_they_are(monkeypatch, tmp_path):
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    monkeypatch.setattr(course, "repository_root", lambda: tmp_path)
-    course.refresh_all()
+    monkeypatch.setattr(colab, "repository_root", lambda: tmp_path)
+    colab.refresh_all()
     copies = [tmp_path / path.relative_to(ROOT) for path in NOTEBOOKS]
     assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS]
 
 
 def test_the_repositorys_address_stands_in_pyproject_alone():
-    address = course.repository_url()
+    address = repository.repository_url()
     modules = (ROOT / "liverutils").rglob("*.py")
     assert [path.name for path in modules if address in path.read_text()] == []
 
@@ -218,8 +226,8 @@ def test_a_notebook_is_clean(path):
     assert notebook.metadata.kernelspec.name == "python3"
     title = notebook.cells[0].source.splitlines()
     assert title[0].startswith("# ")
-    assert title[2] == course.colab_badge(path.relative_to(ROOT / "notebooks").as_posix())
-    assert [cell.source for cell in cells_tagged(path, "setup")] == [course.setup_cell()]
+    assert title[2] == colab.colab_badge(path.relative_to(ROOT / "notebooks").as_posix())
+    assert [cell.source for cell in cells_tagged(path, "setup")] == [colab.setup_cell()]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.relative_to(ROOT).as_posix())

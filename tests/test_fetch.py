@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from liverutils.cli import main
-from liverutils.datasets import fetch as fetch_module
-from liverutils.datasets.fetch import describe, fetch
-from liverutils.datasets.layouts import write_chaos, write_ircadb, write_msd
-from liverutils.datasets.sources import SOURCES, Download, find_cases
 from liverutils.errors import BadInput
+from liverutils.phantom import write_ircadb
+from liverutils.phantom.layouts import write_chaos, write_msd
+from liverutils.sources import SOURCES, describe, fetch, find_cases
+from liverutils.sources import download as fetch_module
+from liverutils.sources.known import Download
 
 ARCHIVES = {
     "ircadb": (write_ircadb, "zip", "3Dircadb1.zip"),

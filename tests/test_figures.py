@@ -10,19 +10,11 @@ import pandas as pd
 import papermill
 import pytest
 
-from liverutils import course
-from liverutils.catalogue import read_catalogue
-from liverutils.compare import Run, comparable_groups, kept_epoch, load_runs, run_table
-from liverutils.course import show_runs
-from liverutils.figures import (
-    confusion_of,
-    network_of,
-    pareto_front,
-    plot_bars,
-    plot_epochs,
-    plot_tradeoff,
-)
-from liverutils.metrics import SLICE_CLASSES, score_patient
+from liverutils.course import results, show_runs
+from liverutils.figures import network_of, pareto_front, plot_bars, plot_epochs, plot_tradeoff
+from liverutils.figures.runs import confusion_of
+from liverutils.runs import Run, comparable_groups, kept_epoch, load_runs, read_catalogue, run_table
+from liverutils.scoring import SLICE_CLASSES, score_patient
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "41_performance_comparison.ipynb"
 
@@ -138,7 +130,7 @@ def test_the_front_holds_what_none_beats():
 
 def test_missing_runs_are_named_with_the_command_that_makes_them(monkeypatch):
     shown = []
-    monkeypatch.setattr(course, "display", lambda it: shown.append(getattr(it, "data", it)))
+    monkeypatch.setattr(results, "display", lambda it: shown.append(getattr(it, "data", it)))
     val = {"epoch": [0], "val_loss": [1.0]}
     runs = {"b/A": run_of("b/A", val=val), "a/A": run_of("a/A", val=val), "B": run_of("B")}
     show_runs(list, runs, ["C", "A", "B"], "val.val_loss")

@@ -14,16 +14,18 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from liverutils.datasets.volumes import write_nifti
+from liverutils.figures.panels import contact_sheet, gallery_panel
 from liverutils.files import written_aside
-from liverutils.logs import RunLogs
 from liverutils.models import build_model, load_weights, save_weights
-from liverutils.plotting import contact_sheet, gallery_panel
+from liverutils.runs import RunLogs
+from liverutils.scans import write_nifti
 
 KILLS, ROWS = 24, 20_000
 PROCESSES = multiprocessing.get_context("forkserver")
 # Imported once, not in each process.
-PROCESSES.set_forkserver_preload(["liverutils.logs", "liverutils.models", "liverutils.plotting"])
+PROCESSES.set_forkserver_preload(
+    ["liverutils.runs.logs", "liverutils.models.build", "liverutils.figures.slices"]
+)
 
 
 def write_table(folder: Path) -> None:

@@ -12,26 +12,29 @@ import torch
 from doubles import TRAINED_ON
 from torch import nn
 
-from liverutils.datasets.dicom import LPS_TO_RAS, write_dicom_series
-from liverutils.datasets.loaders import apply_window
-from liverutils.datasets.phantom import COHORTS, make_patient
-from liverutils.datasets.sources import read_scan
-from liverutils.datasets.store import Resampler, cut_case
-from liverutils.datasets.volumes import Case, read_nifti, turn_to_ras, write_nifti
 from liverutils.errors import BadInput
-from liverutils.inference import (
-    Painter,
+from liverutils.models import build_model, save_weights
+from liverutils.phantom import COHORTS, make_patient
+from liverutils.prediction import (
+    keep_largest_liver,
+    load_network,
+    predict_scan,
+    scan_to_file,
+    segment,
+)
+from liverutils.prediction.network import (
     TrainedNetwork,
     _labels_of,
     class_probabilities,
     fold_batch_norms,
-    keep_largest_liver,
-    load_network,
-    segment,
 )
-from liverutils.models import build_model, save_weights
-from liverutils.predict import predict_scan
-from liverutils.settings import Settings
+from liverutils.prediction.painter import Painter
+from liverutils.scans import Case, turn_to_ras, write_dicom_series, write_nifti
+from liverutils.scans.dicom import LPS_TO_RAS
+from liverutils.scans.nifti import read_nifti
+from liverutils.slices import Resampler, apply_window, cut_case
+from liverutils.sources import read_scan
+from liverutils.training import Settings
 
 PLAIN = Settings()
 
@@ -191,8 +194,8 @@ def test_test_time_changes_are_undone_before_the_mean(scan):
 @pytest.mark.parametrize("axes", ["RAS", "LAS", "LPS", "PIR", "SRA"])
 def test_the_mask_lies_on_the_voxels_of_its_nifti_scan(scan, axes, tmp_path, monkeypatch):
     """Whatever the order of the stored axes, also where the patient lies askew."""
-    monkeypatch.setattr("liverutils.predict.load_network", lambda *_: thresholds())
-    monkeypatch.setattr("liverutils.predict.verify_case", lambda case: [])
+    monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds())
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
     angle = np.deg2rad(8)
     askew = np.eye(4)
     askew[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
@@ -212,8 +215,8 @@ def test_the_mask_lies_on_the_voxels_of_its_nifti_scan(scan, axes, tmp_path, mon
 
 
 def test_a_dicom_series_gives_the_same_mask_and_a_dicom_seg(scan, tmp_path, monkeypatch):
-    monkeypatch.setattr("liverutils.predict.load_network", lambda *_: thresholds())
-    monkeypatch.setattr("liverutils.predict.verify_case", lambda case: [])
+    monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds())
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
     write_dicom_series(tmp_path / "series", scan)
     paths = tmp_path / "mask.nii.gz", tmp_path / "mask.dcm"
     made = predict_scan(tmp_path / "series", "W", paths[0], dicom_seg=paths[1], progress=False)
@@ -242,8 +245,8 @@ def test_a_dicom_series_gives_the_same_mask_and_a_dicom_seg(scan, tmp_path, monk
 
 
 def test_no_liver_in_view_gives_an_empty_mask_and_says_so(scan, tmp_path, monkeypatch):
-    monkeypatch.setattr("liverutils.predict.load_network", lambda *_: thresholds())
-    monkeypatch.setattr("liverutils.predict.verify_case", lambda case: [])
+    monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds())
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
     write_dicom_series(tmp_path / "legs", replace(scan, image=np.minimum(scan.image, 20)))
     out, seg = tmp_path / "mask.nii.gz", tmp_path / "mask.dcm"
     made = predict_scan(tmp_path / "legs", "W", out, dicom_seg=seg, progress=False)
@@ -253,8 +256,8 @@ def test_no_liver_in_view_gives_an_empty_mask_and_says_so(scan, tmp_path, monkey
 
 
 def test_volumes_are_told_in_millilitres_where_voxels_have_a_size(scan, tmp_path, monkeypatch):
-    monkeypatch.setattr("liverutils.predict.load_network", lambda *_: thresholds(size=64))
-    monkeypatch.setattr("liverutils.predict.verify_case", lambda case: [])
+    monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds(size=64))
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
     write_nifti(tmp_path / "ct.nii", scan.image, scan.affine)
     made = predict_scan(tmp_path / "ct.nii", "W", tmp_path / "m.nii", progress=False)
     assert made.volumes_ml()["liver"] == pytest.approx(16 * 16 * 7 * 0.02, rel=0.15)
@@ -350,8 +353,8 @@ def test_a_network_of_the_other_stage_is_refused(weights, smoke_raw, tmp_path):
 def test_a_cascade_writes_tumours_inside_the_liver_only(scan, tmp_path, monkeypatch):
     first, second = thresholds(size=64), thresholds(size=32, cropped_to="liver")
     chosen = {"first": first, "second": second}
-    monkeypatch.setattr("liverutils.predict.load_network", lambda path, _: chosen[path])
-    monkeypatch.setattr("liverutils.predict.verify_case", lambda case: [])
+    monkeypatch.setattr(scan_to_file, "load_network", lambda path, _: chosen[path])
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
     write_nifti(tmp_path / "ct.nii", scan.image, scan.affine)
     made = predict_scan(
         tmp_path / "ct.nii", "first", tmp_path / "m.nii", tumor_weights="second", progress=False

@@ -13,7 +13,7 @@ import papermill
 import pytest
 
 from liverutils.course import repository_root
-from liverutils.datasets.phantom import make_cohort
+from liverutils.phantom import make_cohort
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from liverutils import cli
-from liverutils.datasets.layouts import LAYOUTS, as_grey, write_cohort
-from liverutils.datasets.phantom import COHORTS, make_patient
-from liverutils.datasets.sources import SOURCES, find_cases
-from liverutils.datasets.store import build_store
-from liverutils.datasets.verify import verify_cases
-from liverutils.datasets.volumes import LIVER, TUMOR
 from liverutils.errors import BadInput
+from liverutils.phantom import COHORTS, make_patient, write_cohort
+from liverutils.phantom.layouts import LAYOUTS, as_grey
+from liverutils.scans import LIVER, TUMOR, verify_cases
+from liverutils.slices import build_store
+from liverutils.sources import SOURCES, find_cases
 
 
 @pytest.fixture(scope="module")

@@ -16,17 +16,17 @@ from doubles import DieAfter
 from fastai.callback.core import Callback
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from liverutils.callbacks import PatientScores
-from liverutils.datasets.loaders import Augment, slice_loaders
-from liverutils.datasets.splits import split_patients
 from liverutils.errors import BadInput
-from liverutils.gallery import draw_gallery
-from liverutils.inference import predict_volume, score_held_out
-from liverutils.learners import segmentation_learner, train
-from liverutils.logs import RunLogs, read_facts, read_run
+from liverutils.figures import draw_gallery
 from liverutils.models import build_model, load_weights
 from liverutils.models.resnet_segmentation import encoder_and_head
-from liverutils.settings import Settings, choose_device, try_settings, use_settings
+from liverutils.prediction import score_held_out
+from liverutils.prediction.held_out import predict_volume
+from liverutils.runs import RunLogs, read_facts, read_run
+from liverutils.slices import Augment, slice_loaders, split_patients
+from liverutils.training import Settings, choose_device, segmentation_learner, train, use_settings
+from liverutils.training.precision import try_settings
+from liverutils.training.scorers import PatientScores
 
 EPOCHS = 3
 

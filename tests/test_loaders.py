@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from liverutils.datasets import loaders
-from liverutils.datasets.loaders import Augment, apply_window, neighbour_rows, slice_loaders
-from liverutils.datasets.splits import split_patients
+from liverutils.slices import Augment, apply_window, augment, loaders, slice_loaders, split_patients
+from liverutils.slices.slice_set import neighbour_rows
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +113,7 @@ def test_a_batch_is_augmented_alike_in_one_piece_and_in_several(monkeypatch):
     images, masks = torch.rand(16, 3, 32, 32), torch.randint(0, 3, (16, 32, 32)).to(torch.uint8)
     changed = []
     for piece in (1, images.numel()):
-        monkeypatch.setattr(loaders, "PIECE", piece)
+        monkeypatch.setattr(augment, "PIECE", piece)
         torch.manual_seed(0)
         changed.append(Augment()(images, masks))
     assert torch.equal(changed[0][0], changed[1][0])

@@ -1,6 +1,6 @@
 """Scores against answers worked out by hand and against other packages."""
 
-import runpy
+import importlib
 import sys
 import warnings
 
@@ -17,12 +17,9 @@ from monai.metrics import (
 )
 from scipy import ndimage
 
-from liverutils import metrics
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.volumes import LIVER, TUMOR
 from liverutils.errors import BadInput
-from liverutils.metrics import (
-    SCORES,
+from liverutils.scans import LIVER, TUMOR
+from liverutils.scoring import (
     PatientCounts,
     bootstrap_interval,
     bootstrap_roc,
@@ -37,6 +34,8 @@ from liverutils.metrics import (
     score_volume,
     summarise,
 )
+from liverutils.scoring.names import SCORES
+from liverutils.sources import find_cases
 
 MM = (1.0, 1.0, 1.0)
 
@@ -634,7 +633,10 @@ def test_classes_that_cannot_be_scored(true, probabilities, fault):
 
 def test_scoring_does_not_need_fastai(monkeypatch):
     monkeypatch.setitem(sys.modules, "fastai", None)
-    runpy.run_path(metrics.__file__)
+    for name in [name for name in sys.modules if name.startswith("liverutils.scoring")]:
+        monkeypatch.delitem(sys.modules, name)
+    for module in ("classes", "counts", "folders", "lesions", "summary", "surfaces", "volumes"):
+        importlib.import_module(f"liverutils.scoring.{module}")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import torchvision
 from torch import nn
 
 from liverutils.errors import BadInput
-from liverutils.losses import build_loss
-from liverutils.models import MODELS, build_model, count_parameters, load_weights, save_weights
+from liverutils.models import build_loss, build_model, count_parameters, load_weights, save_weights
+from liverutils.models.build import MODELS
 from liverutils.models.classifiers import CLASSIFIERS
 from liverutils.models.resnet_segmentation import encoder_and_head
 

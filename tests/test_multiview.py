@@ -9,26 +9,24 @@ import torch
 from doubles import DieAfter
 from torch import nn
 
-from liverutils.callbacks import tumor_aucs
-from liverutils.datasets.loaders import Augment, slice_loaders
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.splits import split_patients
-from liverutils.datasets.store import SliceStore, build_store
-from liverutils.datasets.volumes import VIEW_AXES, take_plane
 from liverutils.errors import BadInput
-from liverutils.learners import multitask_learner, train
-from liverutils.logs import RunLogs, read_run
-from liverutils.losses import TwoTasks
-from liverutils.metrics import score_images, score_volume
-from liverutils.models import build_model, load_weights, save_weights
-from liverutils.multiview import (
-    fill_gaps,
-    fuse_views,
+from liverutils.models import TwoTasks, build_model, load_weights, save_weights
+from liverutils.prediction import predict_views, score_detection, score_views
+from liverutils.prediction.views import fill_gaps, fuse_views
+from liverutils.runs import RunLogs, read_run
+from liverutils.scans import VIEW_AXES, take_plane
+from liverutils.scoring import score_images, score_volume
+from liverutils.slices import (
+    Augment,
+    SliceStore,
+    build_store,
     join_views,
-    predict_views,
-    score_detection,
-    score_views,
+    slice_loaders,
+    split_patients,
 )
+from liverutils.sources import find_cases
+from liverutils.training import multitask_learner, train
+from liverutils.training.scorers import tumor_aucs
 
 EPOCHS = 2
 

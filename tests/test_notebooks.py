@@ -12,8 +12,9 @@ import pytest
 import yaml
 from papermill.cli import NoDatesSafeLoader
 
-from liverutils.catalogue import choose, on_data, read_catalogue
 from liverutils.errors import BadInput
+from liverutils.runs import choose, read_catalogue
+from liverutils.runs.catalogue import on_data
 
 REPOSITORY = Path(__file__).parent.parent
 CATALOGUE = REPOSITORY / "notebooks" / "runs.yaml"

@@ -9,11 +9,15 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from liverutils.datasets import phantom
-from liverutils.datasets._anatomy import Grid, upsample
-from liverutils.datasets.phantom import COHORTS, Scan, make_cohort, make_patient
-from liverutils.datasets.volumes import LIVER, TUMOR, read_nifti, read_nifti_mask
 from liverutils.errors import BadInput
+from liverutils.phantom import COHORTS, make_cohort, make_patient, write
+from liverutils.phantom.lesions import has_tumors, sample_diameters
+from liverutils.phantom.patients import draw_patient
+from liverutils.phantom.render import acquire
+from liverutils.phantom.scanner import Scan, sample_scan
+from liverutils.phantom.shapes import Grid, upsample
+from liverutils.scans import LIVER, TUMOR, read_nifti_mask
+from liverutils.scans.nifti import read_nifti
 
 SMOKE = COHORTS["phantom-smoke"]
 # The default cohort on half the matrix: every shape is there, in a quarter of the time.
@@ -49,7 +53,7 @@ def deep_inside(case, drawn, organ, depth=5.0):
 
 @pytest.fixture(scope="module")
 def patients():
-    return [(make_patient(QUICK, n), phantom._draw_patient(QUICK, n)) for n in range(3)]
+    return [(make_patient(QUICK, n), draw_patient(QUICK, n)) for n in range(3)]
 
 
 def test_same_seed_same_bytes_for_any_number_of_workers(tmp_path):
@@ -123,7 +127,7 @@ def interrupt(cohort, folder, number):
 
 
 def test_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(phantom, "_write_patient", interrupt)
+    monkeypatch.setattr(write, "_write_patient", interrupt)
     with pytest.raises(KeyboardInterrupt):
         make_cohort("phantom-smoke", tmp_path / "cohort", workers=1, progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -164,7 +168,7 @@ def test_organs_have_the_specified_hu(patients):
 
 def test_hu_spread_between_patients():
     rng = np.random.default_rng(0)
-    drawn = pd.DataFrame([phantom.sample_scan(rng, QUICK, 350).hu for _ in range(2000)])
+    drawn = pd.DataFrame([sample_scan(rng, QUICK, 350).hu for _ in range(2000)])
     for organ, mean, sd in [
         ("liver", 105, 15),
         ("spleen", 118, 15),
@@ -178,7 +182,7 @@ def test_hu_spread_between_patients():
 
 
 def test_tumour_sizes():
-    diameters = phantom.sample_diameters(np.random.default_rng(0), 5000)
+    diameters = sample_diameters(np.random.default_rng(0), 5000)
     assert diameters.min() >= 4 and diameters.max() <= 80
     assert 10.5 < np.median(diameters) < 13.5
     assert 0.45 < np.log(diameters).std() < 0.75
@@ -187,7 +191,7 @@ def test_tumour_sizes():
 @pytest.mark.parametrize("name", ["phantom", "phantom-gpu", "phantom-shifted"])
 def test_share_of_patients_without_tumour(name):
     cohort = COHORTS[name]
-    free = sum(not phantom.has_tumors(cohort, n) for n in range(cohort.patients))
+    free = sum(not has_tumors(cohort, n) for n in range(cohort.patients))
     assert 0.15 * cohort.patients - 1 < free < 0.20 * cohort.patients + 1
 
 
@@ -234,7 +238,7 @@ def test_noise_power_peaks_between_a_fifth_and_a_third_per_mm():
     for kernel in ("soft", "standard", "sharp"):
         scan = Scan("portal venous", kernel, 15.0, 3.0, 192.0, False, {})
         flat = np.full((24, 256, 256), 50, np.float32)
-        noise = phantom._acquire(rng, flat, scan, 0, 0.75) - 50.0
+        noise = acquire(rng, flat, scan, 0, 0.75) - 50.0
         power = (np.abs(np.fft.rfft2(noise)) ** 2).mean(axis=0)
         radius = np.hypot(np.fft.fftfreq(256, 0.75)[:, None], np.fft.rfftfreq(256, 0.75))
         rings = (radius / 0.02).astype(int).ravel()

@@ -4,8 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
-from liverutils.catalogue import choose, read_catalogue
-from liverutils.readme import write_readme
+from liverutils.course.readme import write_readme
+from liverutils.runs import choose, read_catalogue
 
 REPOSITORY = Path(__file__).parent.parent
 

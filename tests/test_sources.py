@@ -14,21 +14,25 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from liverutils.datasets.archives import list_files, read_files
-from liverutils.datasets.dicom import write_dicom_mask, write_dicom_series
-from liverutils.datasets.layouts import (
+from liverutils.errors import BadInput
+from liverutils.phantom import COHORTS, write_ircadb
+from liverutils.phantom.layouts import (
     as_grey,
     save_png,
     write_chaos,
-    write_ircadb,
     write_lits,
     write_lits_png,
     write_msd,
 )
-from liverutils.datasets.phantom import COHORTS
-from liverutils.datasets.sources import SOURCES, find_cases, fingerprint, lits_patient
-from liverutils.datasets.volumes import TUMOR, write_nifti
-from liverutils.errors import BadInput
+from liverutils.scans import (
+    TUMOR,
+    list_files,
+    read_files,
+    write_dicom_mask,
+    write_dicom_series,
+    write_nifti,
+)
+from liverutils.sources import SOURCES, find_cases, fingerprint, lits_patient
 
 
 def write_each(write, numbers, **options):

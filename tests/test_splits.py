@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from liverutils.datasets.splits import split_patients
 from liverutils.errors import BadInput
+from liverutils.slices import split_patients
 
 
 def slices_of(n_patients: int, slices_each: int = 10) -> pd.DataFrame:

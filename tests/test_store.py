@@ -14,10 +14,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.store import Resampler, SliceStore, build_store, cut_case
-from liverutils.datasets.volumes import Case
 from liverutils.errors import BadInput
+from liverutils.scans import Case
+from liverutils.slices import Resampler, SliceStore, build_store, cut_case
+from liverutils.sources import find_cases
 
 
 def block_case(shape=(40, 30, 12), spacing=(1.0, 1.0, 2.5), patient="block") -> Case:

@@ -14,13 +14,21 @@ import pandas as pd
 import pydicom
 import pytest
 
-import liverutils.datasets
-from liverutils.datasets.archives import list_files
-from liverutils.datasets.dicom import case_from_dicom, write_dicom_series
-from liverutils.datasets.phantom import COHORTS, make_patient
-from liverutils.datasets.sources import CaseFiles, find_cases
-from liverutils.datasets.verify import CHECKS, FAULTS, verify_case, verify_cases
-from liverutils.datasets.volumes import LIVER, TUMOR, case_from_nifti, write_nifti
+import liverutils
+from liverutils.phantom import COHORTS, make_patient
+from liverutils.scans import (
+    LIVER,
+    TUMOR,
+    case_from_dicom,
+    case_from_nifti,
+    list_files,
+    verify_case,
+    verify_cases,
+    write_dicom_series,
+    write_nifti,
+)
+from liverutils.scans.verify import CHECKS, FAULTS
+from liverutils.sources import CaseFiles, find_cases
 
 
 def nifti_files(image, mask, mask_fits=False) -> CaseFiles:
@@ -296,10 +304,9 @@ def test_table_has_one_row_per_case(tiny_case, tmp_path):
 
 
 def test_every_fault_that_is_raised_or_checked_is_explained():
-    folder = Path(liverutils.datasets.__file__).parent
-    code = "".join(
-        (folder / f"{name}.py").read_text() for name in ("archives", "volumes", "dicom", "sources")
-    )
+    package = Path(liverutils.__file__).parent
+    files = [file for room in ("scans", "sources") for file in (package / room).glob("*.py")]
+    code = "".join(file.read_text() for file in files)
     raised = set(re.findall(r'fault="(\w+)"', code)) | set(re.findall(r'repairs\["(\w+)"\]', code))
     assert len(raised) > 25
     assert raised | set(CHECKS) <= set(FAULTS)

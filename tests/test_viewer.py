@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from liverutils.datasets.phantom import COHORTS, make_patient
-from liverutils.datasets.volumes import Case
-from liverutils.plotting import WINDOWS, point_of_interest
-from liverutils.viewer import SliceViewer, view_case
+from liverutils.figures import view_case
+from liverutils.figures.slices import point_of_interest
+from liverutils.figures.style import WINDOWS
+from liverutils.figures.viewer import SliceViewer
+from liverutils.phantom import COHORTS, make_patient
+from liverutils.scans import Case
 
 
 @pytest.fixture(scope="module")

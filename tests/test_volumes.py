@@ -11,23 +11,21 @@ import numpy as np
 import pydicom
 import pytest
 
-from liverutils.datasets.dicom import (
-    case_from_dicom,
-    read_dicom_mask,
-    write_dicom_mask,
-    write_dicom_series,
-)
-from liverutils.datasets.volumes import (
+from liverutils.errors import BadInput
+from liverutils.scans import (
     LOWEST_HU,
     as_picture,
+    case_from_dicom,
     case_from_nifti,
-    from_picture,
-    read_nifti,
+    read_dicom_mask,
     read_nifti_mask,
     take_plane,
+    write_dicom_mask,
+    write_dicom_series,
     write_nifti,
 )
-from liverutils.errors import BadInput
+from liverutils.scans.case import from_picture
+from liverutils.scans.nifti import read_nifti
 
 
 def read_case(image, mask=None):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from liverutils.models import count_parameters
+from liverutils.models.build import count_parameters
 
 
 def network_cost(

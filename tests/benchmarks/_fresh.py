@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 # Imported once for all processes: it takes longer than most of what is measured.
-PRELOADED = ["liverutils.inference", "monai.metrics"]
+PRELOADED = ["liverutils.prediction.network", "monai.metrics"]
 
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 

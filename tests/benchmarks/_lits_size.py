@@ -13,11 +13,8 @@ import pandas as pd
 import psutil
 import torch
 
-from liverutils.datasets import loaders
-from liverutils.datasets.loaders import Augment, slice_loaders
-from liverutils.datasets.splits import split_patients
-from liverutils.datasets.store import SliceStore
 from liverutils.files import write_json
+from liverutils.slices import Augment, SliceStore, loaders, slice_loaders, split_patients
 from tests.benchmarks._fresh import memory_mb, peak_anonymous_mb, restart_peak
 
 PATIENTS, SLICES_EACH, PIXELS = 131, 443, 512

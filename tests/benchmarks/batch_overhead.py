@@ -23,12 +23,12 @@ from tempfile import TemporaryDirectory
 
 import nbformat
 
-from liverutils.catalogue import Run, choose, read_catalogue
 from liverutils.course import repository_root
-from liverutils.datasets.phantom import make_cohort
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.store import build_store
-from liverutils.logs import find_runs, read_facts, read_run
+from liverutils.phantom import make_cohort
+from liverutils.runs import Run, choose, read_catalogue, read_facts, read_run
+from liverutils.runs.logs import find_runs
+from liverutils.slices import build_store
+from liverutils.sources import find_cases
 from tests.benchmarks.common import report, seconds_of
 
 DATA = re.compile(
@@ -36,7 +36,15 @@ DATA = re.compile(
     r"|use_fastest_settings)\("
 )
 TRAINING = re.compile(r"\b(train|fit\w*|\w+_training)\(")
-START = [sys.executable, "-m", "liverutils.gpu", sys.executable, "-m", "papermill", "--version"]
+START = [
+    sys.executable,
+    "-m",
+    "liverutils.runs.gpu",
+    sys.executable,
+    "-m",
+    "papermill",
+    "--version",
+]
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from liverutils.course import repository_root
 from liverutils.files import write_json, written_aside
-from liverutils.machine import machine_facts
+from liverutils.runs.machine import machine_facts
 
 
 def alternate(

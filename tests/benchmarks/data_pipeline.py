@@ -30,12 +30,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from liverutils.course import find_course_cases, open_course_store
-from liverutils.datasets.loaders import Augment, SliceLoader, SliceSet, apply_window, slice_loaders
-from liverutils.datasets.splits import split_patients
-from liverutils.datasets.store import SliceStore
-from liverutils.learners import segmentation_learner
 from liverutils.models import build_model
-from liverutils.settings import choose_device, use_fastest_settings
+from liverutils.slices import (
+    Augment,
+    SliceLoader,
+    SliceSet,
+    SliceStore,
+    apply_window,
+    slice_loaders,
+    split_patients,
+)
+from liverutils.training import choose_device, segmentation_learner, use_fastest_settings
 from tests.benchmarks._fresh import in_fresh_process, memory_mb
 from tests.benchmarks.common import alternate, report
 from tests.benchmarks.epoch_speed import shorten_epoch, train_epoch, train_step, wait_for

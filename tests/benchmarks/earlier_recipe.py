@@ -20,13 +20,15 @@ from fastai.callback.core import Callback, CancelFitException
 from fastai.callback.schedule import combined_cos
 
 from liverutils.course import open_course_store
-from liverutils.datasets.loaders import Augment, SliceSet, slice_loaders
-from liverutils.datasets.splits import split_patients
-from liverutils.datasets.store import SliceStore
-from liverutils.inference import predict_labels
-from liverutils.learners import CourseLearner, segmentation_learner
 from liverutils.models import build_model
-from liverutils.settings import choose_device, use_fastest_settings
+from liverutils.prediction import predict_labels
+from liverutils.slices import Augment, SliceSet, SliceStore, slice_loaders, split_patients
+from liverutils.training import (
+    CourseLearner,
+    choose_device,
+    segmentation_learner,
+    use_fastest_settings,
+)
 from tests.benchmarks.common import report
 
 BATCH = 16

@@ -12,12 +12,24 @@ from fastai.torch_core import to_float
 from torch import Tensor
 
 from liverutils.course import open_course_store
-from liverutils.datasets.loaders import Augment, SliceLoader, apply_window, slice_loaders
-from liverutils.datasets.splits import split_patients
-from liverutils.datasets.store import SliceStore
-from liverutils.learners import CourseLearner, classification_learner, segmentation_learner
 from liverutils.models import build_model
-from liverutils.settings import Settings, choose_device, use_fastest_settings, use_settings
+from liverutils.slices import (
+    Augment,
+    SliceLoader,
+    SliceStore,
+    apply_window,
+    slice_loaders,
+    split_patients,
+)
+from liverutils.training import (
+    CourseLearner,
+    Settings,
+    choose_device,
+    classification_learner,
+    segmentation_learner,
+    use_fastest_settings,
+    use_settings,
+)
 from tests.benchmarks.common import alternate, report, seconds_of
 
 NETWORKS = {

@@ -20,15 +20,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from liverutils.datasets.loaders import WINDOWS, Augment, slice_loaders
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.splits import split_patients
-from liverutils.datasets.store import SliceStore, build_store
-from liverutils.datasets.volumes import Case, write_nifti
-from liverutils.inference import TrainedNetwork, segment
-from liverutils.metrics import score_patient
 from liverutils.models import build_model
-from liverutils.settings import Settings
+from liverutils.prediction import segment
+from liverutils.prediction.network import TrainedNetwork
+from liverutils.scans import Case, write_nifti
+from liverutils.scoring import score_patient
+from liverutils.slices import (
+    WINDOWS,
+    Augment,
+    SliceStore,
+    build_store,
+    slice_loaders,
+    split_patients,
+)
+from liverutils.sources import find_cases
+from liverutils.training import Settings
 from tests.benchmarks import _lits_size
 from tests.benchmarks._fresh import (
     free_promptly,

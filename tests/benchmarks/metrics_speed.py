@@ -17,7 +17,7 @@ import surface_distance
 import torch
 from scipy import ndimage
 
-from liverutils.metrics import score_volume
+from liverutils.scoring import score_volume
 from tests.benchmarks.common import alternate, report
 
 SHAPE, SPACING = (512, 512, 400), (0.743, 0.743, 0.6)

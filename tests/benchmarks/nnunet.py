@@ -27,24 +27,22 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from liverutils.compare import compare_pair
 from liverutils.course import find_course_cases, repository_root
-from liverutils.datasets.loaders import Augment, slice_loaders
-from liverutils.datasets.sources import CaseFiles
-from liverutils.datasets.splits import Split, split_patients
-from liverutils.datasets.store import SliceStore, build_store
-from liverutils.datasets.volumes import LIVER, TUMOR, read_nifti_mask, write_nifti
 from liverutils.files import write_json
-from liverutils.inference import TrainedNetwork, segment
-from liverutils.learners import CourseLearner, segmentation_learner
-from liverutils.metrics import (
-    bootstrap_interval,
-    lesion_summary,
-    score_lesions,
-    score_patient,
-)
 from liverutils.models import build_model, count_parameters
-from liverutils.settings import choose_device, use_fastest_settings
+from liverutils.prediction import segment
+from liverutils.prediction.network import TrainedNetwork
+from liverutils.runs import compare_pair
+from liverutils.scans import LIVER, TUMOR, read_nifti_mask, write_nifti
+from liverutils.scoring import bootstrap_interval, lesion_summary, score_lesions, score_patient
+from liverutils.slices import Augment, SliceStore, Split, build_store, slice_loaders, split_patients
+from liverutils.sources import CaseFiles
+from liverutils.training import (
+    CourseLearner,
+    choose_device,
+    segmentation_learner,
+    use_fastest_settings,
+)
 from tests.benchmarks.common import report, seconds_of
 from tests.benchmarks.earlier_recipe import OneCycleByTime, Stopwatch, data_folder, fit
 

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
-from liverutils.datasets.phantom import COHORTS, make_patient
-from liverutils.datasets.volumes import LIVER, TUMOR
 from liverutils.parallel import in_processes
+from liverutils.phantom import COHORTS, make_patient
+from liverutils.scans import LIVER, TUMOR
 
 EDGES_HU = np.append(np.arange(-60, 241, 4), np.inf)
 

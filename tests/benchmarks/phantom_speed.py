@@ -2,7 +2,7 @@
 
 import statistics
 
-from liverutils.datasets.phantom import COHORTS, make_patient
+from liverutils.phantom import COHORTS, make_patient
 from tests.benchmarks.common import report, seconds_of
 
 REPEATS = 3

@@ -17,14 +17,14 @@ import numpy as np
 import torch
 
 from liverutils.course import resolve
-from liverutils.datasets.loaders import apply_window
-from liverutils.datasets.phantom import COHORTS, make_patient
-from liverutils.datasets.sources import read_scan
-from liverutils.datasets.store import Resampler
-from liverutils.datasets.volumes import Case, write_nifti
-from liverutils.inference import class_probabilities, cut_batches, load_network, segment
 from liverutils.models import load_weights, save_weights
-from liverutils.settings import Settings
+from liverutils.phantom import COHORTS, make_patient
+from liverutils.prediction import load_network, segment
+from liverutils.prediction.network import class_probabilities, cut_batches
+from liverutils.scans import Case, write_nifti
+from liverutils.slices import Resampler, apply_window
+from liverutils.sources import read_scan
+from liverutils.training import Settings
 from tests.benchmarks.common import alternate, report
 
 SLICES = 400

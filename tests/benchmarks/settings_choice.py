@@ -2,9 +2,10 @@
 
 import torch
 
-from liverutils.losses import build_loss
-from liverutils.models import MODELS, build_model
-from liverutils.settings import choose_device, try_settings
+from liverutils.models import build_loss, build_model
+from liverutils.models.build import MODELS
+from liverutils.training import choose_device
+from liverutils.training.precision import try_settings
 from tests.benchmarks.common import report
 
 

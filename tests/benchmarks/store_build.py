@@ -22,10 +22,9 @@ import SimpleITK
 from isal import igzip
 from PIL import Image
 
-from liverutils.datasets.archives import is_archive, list_files, read_files
-from liverutils.datasets.sources import CaseFiles, find_cases
-from liverutils.datasets.store import build_store
-from liverutils.datasets.volumes import LIVER, TUMOR, write_nifti
+from liverutils.scans import LIVER, TUMOR, is_archive, list_files, read_files, write_nifti
+from liverutils.slices import build_store
+from liverutils.sources import CaseFiles, find_cases
 from tests.benchmarks.common import alternate, report
 
 # Builds a store from the folder in its first argument; prints what it needed before and at most.

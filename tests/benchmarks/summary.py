@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from liverutils.course import repository_root
-from liverutils.readme import fill, markdown_table
+from liverutils.course.readme import fill, markdown_table
 
 
 @dataclass(frozen=True)

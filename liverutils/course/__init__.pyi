@@ -1,0 +1,9 @@
+"""What only the notebooks and their repository need."""
+
+from .data import find_course_cases as find_course_cases
+from .data import load_patient as load_patient
+from .data import open_course_store as open_course_store
+from .exercises import check as check
+from .repository import repository_root as repository_root
+from .repository import resolve as resolve
+from .results import show_runs as show_runs

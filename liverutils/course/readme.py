@@ -1,0 +1,177 @@
+"""The README's results, gallery and graph of runs, as they stand now: `make readme`."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from liverutils.course.repository import repository_root
+from liverutils.files import written_aside
+from liverutils.prediction import LESION
+from liverutils.runs import Run, choose, comparable_groups, load_runs, read_catalogue
+from liverutils.scoring import SLICE_CLASSES, Interval, bootstrap_interval, bootstrap_roc
+
+SEGMENTATION = ("patients.liver_dice", "lesions.found", "cost.ms_per_slice")
+
+
+CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
+
+
+def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
+    """Replace what stands between the markers of the README by what holds now."""
+    contents = {
+        "results": partial(results, logs_dir),
+        "gallery": partial(pictures, gallery),
+        "runs": rule_graph,
+    }
+    for name, content in contents.items():
+        fill(readme, name, content)
+
+
+def fill(readme: Path, name: str, content: Callable[[], str]) -> None:
+    """Replace what stands between the markers `name`; `content` is made only where there are."""
+    marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    text = marked.sub(lambda found: f"{found[1]}{content()}\n{found[2]}", readme.read_text())
+    with written_aside(readme) as aside:
+        aside.write_text(text)
+
+
+def results(logs_dir: Path) -> str:
+    """Return the Markdown tables of all phantom runs that share their held-out patients."""
+    runs = {
+        name: run
+        for name, run in load_runs(logs_dir).items()
+        if run.source == "phantom" and "/" not in name
+    }
+    masks = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)}
+    classes = {name: run for name, run in runs.items() if run.has(*CLASSIFICATION)}
+    catalogue = read_catalogue(repository_root() / "notebooks" / "runs.yaml", "cpu")
+    core = {run.name for run in choose(catalogue, "core")}
+    parts = _tables("Segmentation", masks, core, _segmentation_row)
+    parts += _tables("Classification", classes, core, _class_row)
+    return "\n\n".join(parts)
+
+
+def pictures(gallery: Path) -> str:
+    """Return the contact sheet of every run, as Markdown links."""
+    sheets = sorted(gallery.glob("*/contact_sheet.png"))
+    rows = [
+        f"[{sheet.parent.name}]({gallery.name}/{sheet.parent.name}/contact_sheet.png)"
+        for sheet in sheets
+    ]
+    return " · ".join(rows)
+
+
+def rule_graph() -> str:
+    """Return Snakemake's graph of the core set as a Mermaid diagram, which GitHub draws."""
+    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--forceall"]
+    command += ["--cores", "1", "--config", "profile=cpu", "set=core"]
+    drawn = subprocess.run(
+        command, cwd=repository_root(), capture_output=True, text=True, check=True
+    ).stdout
+    names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
+    waiting = {name: [] for name in names.values() if name != "all"}
+    for first, later in re.findall(r"(id\d+) --> (id\d+)", drawn):
+        if names[later] in waiting:
+            waiting[names[first]].append(names[later])
+    return "\n".join(["```mermaid", "flowchart LR", *_arrows(waiting), "```"])
+
+
+def _arrows(waiting: dict[str, list[str]]) -> Iterator[str]:
+    """A line for each rule, with what waits for it and not for another that waits for it too."""
+    for rule, others in waiting.items():
+        anyhow = {last for other in others for last in _all_after(other, waiting)}
+        direct = [name for name in waiting if name in others and name not in anyhow]
+        yield f"  {rule} --> {' & '.join(direct)}" if direct else f"  {rule}"
+
+
+def _all_after(rule: str, waiting: dict[str, list[str]]) -> set[str]:
+    """All that waits for a rule, at once or through others."""
+    return set(waiting[rule]).union(*(_all_after(other, waiting) for other in waiting[rule]))
+
+
+def _tables(
+    task: str, runs: dict[str, Run], core: set[str], row: Callable[[Run], dict[str, str]]
+) -> list[str]:
+    """The table of the core runs, and that of their variants folded away below it."""
+    if not runs:
+        return []
+    group = comparable_groups(runs)[0]
+    own = {name: run for name, run in group.items() if name in core}
+    variants = {name: run for name, run in group.items() if name not in core}
+    patients = len(next(iter(group.values())).held_out)
+    parts = [f"**{task}**, phantom, {patients} held-out patients; {_trained_on(own)}."]
+    parts += [markdown_table(map(row, own.values()))]
+    if variants:
+        summary = f"{task}: {len(variants)} variants; {_trained_on(variants)}"
+        parts += [f"<details>\n<summary>{summary}</summary>"]
+        parts += [markdown_table(map(row, variants.values())), "</details>"]
+    return parts
+
+
+def _trained_on(runs: dict[str, Run]) -> str:
+    devices = sorted({run.facts["machine"]["device"] for run in runs.values()})
+    return f"trained on {' and '.join(devices)}"
+
+
+def _segmentation_row(run: Run) -> dict[str, str]:
+    patients = run.tables["patients"]
+    return {
+        "run": _link(run),
+        "liver Dice": _interval(bootstrap_interval(patients.liver_dice)),
+        "tumour Dice": _interval(bootstrap_interval(patients.tumor_dice)),
+        "lesions found": _lesions_found(run),
+        "liver HD95, mm": f"{patients.liver_hd95_mm.mean():.1f}",
+    } | _costs(run)
+
+
+def _class_row(run: Run) -> dict[str, str]:
+    patients, slices = run.tables["patients"], run.tables["slices"]
+    lesion = bootstrap_roc(slices.true == LESION, slices[SLICE_CLASSES[LESION]], slices.patient).auc
+    return {
+        "run": _link(run),
+        "accuracy": _interval(bootstrap_interval(patients.accuracy, patients.slices)),
+        "AUC lesion or none": _interval(lesion),
+    } | _costs(run)
+
+
+def _costs(run: Run) -> dict[str, str]:
+    cost = run.facts["cost"]
+    return {
+        "pixels": str(run.facts["data"]["size"]),
+        "parameters, M": f"{cost['parameters'] / 1e6:.2f}",
+        "ms a slice": f"{cost['ms_per_slice']:.1f}",
+        "training, min": f"{run.tables['runtime'].runtime.sum() / 60:.1f}",
+    }
+
+
+def _lesions_found(run: Run) -> str:
+    lesions = run.tables["lesions"]
+    true = lesions[~lesions.false_positive]
+    return f"{int(true.found.sum())} of {len(true)}"
+
+
+def _link(run: Run) -> str:
+    """The run's name, with its executed notebook where it has one of its own."""
+    notebook = Path("logs", "notebooks", f"{run.name}.ipynb")
+    return f"[{run.name}]({notebook})" if (repository_root() / notebook).is_file() else run.name
+
+
+def _interval(interval: Interval) -> str:
+    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def markdown_table(rows: Iterable[dict[str, str]]) -> str:
+    """Return a Markdown table of rows that share their keys."""
+    table = pd.DataFrame(rows)
+    lines = [table.columns, ["---"] * len(table.columns), *table.to_numpy()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    root = repository_root()
+    write_readme(root / "README.md", root / "logs", root / "images_gallery")

@@ -1,0 +1,40 @@
+"""Tables and figures of the runs that are there."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+from IPython.display import Markdown, display
+
+from liverutils.runs import Run
+
+
+def show_runs(
+    draw: Callable[[dict[str, Run]], Any],
+    runs: Mapping[str, Run],
+    names: Iterable[str],
+    *needs: str,
+    at_least: int = 1,
+) -> None:
+    """Show a table or figure of some runs, and say in one line which are missing.
+
+    Args:
+        draw: Makes it of the runs found, in the order of `names`.
+        runs: From `runs.load_runs`.
+        names: The runs wanted; one in a sub-folder, `a/UNet`, is found as `UNet`.
+        needs: What each must have logged, as `Run.has` takes it; a run that lacks it is missing.
+        at_least: With fewer runs nothing is shown.
+    """
+    found, missing = {}, []
+    for name in names:
+        alike = [run for run in runs if name in (run, run.rsplit("/", 1)[-1])]
+        logged = {run: runs[run] for run in alike if runs[run].has(*needs)}
+        found |= logged
+        missing += [] if logged else [name]
+    if missing:
+        missing = dict.fromkeys(name.rsplit("/", 1)[-1] for name in missing)
+        display(Markdown(f'*Not in these logs:* `make run RUNS="{" ".join(missing)}"`'))
+    if len(found) >= at_least:
+        display(draw(found))
+        # Or the notebook would show a figure again at the end of the cell.
+        plt.close()

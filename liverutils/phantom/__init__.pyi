@@ -1,0 +1,7 @@
+"""Synthetic patients with a truth that is known, seeded: the same seed gives the same bytes."""
+
+from .cohorts import COHORTS as COHORTS
+from .layouts import write_cohort as write_cohort
+from .layouts import write_ircadb as write_ircadb
+from .patients import make_patient as make_patient
+from .write import make_cohort as make_cohort

@@ -1,0 +1,58 @@
+"""From an abdomen to the voxels that a scanner delivers."""
+
+import numpy as np
+from scipy import fft, ndimage
+
+from liverutils.phantom.cohorts import KERNELS, Cohort
+from liverutils.phantom.scanner import Scan
+from liverutils.phantom.scene import Patient, Scene
+from liverutils.phantom.shapes import Grid, Noise
+from liverutils.scans import LIVER, TUMOR
+
+
+def render_scan(cohort: Cohort, patient: Patient) -> tuple[np.ndarray, np.ndarray]:
+    """Render image (int16 HU) and mask (uint8), both (X, Y, Z)."""
+    grid, scan, rng = patient.grid, patient.scan, patient.noise
+    image = np.empty(grid.shape, np.int16)
+    mask = np.zeros(grid.shape, np.uint8)
+    textures = {mm: Noise.over(rng, patient.anatomy.grid, mm) for mm in (5, 9, 24)}
+    layers = max(1, round(scan.slice_mm / cohort.subslice_mm))
+    within = ((np.arange(layers) + 0.5) / layers - 0.5) * scan.slice_mm
+    # A few slices at a time keep the arrays in the processor's cache and the memory small.
+    per_chunk = max(1, round(2**21 / (cohort.matrix**2 * layers)))
+    for start in range(0, len(grid.z), per_chunk):
+        part = slice(start, start + per_chunk)
+        z = (grid.z[part, None] + within).ravel().astype(np.float32)
+        scene = Scene(patient, Grid(z, grid.x, grid.y), textures)
+        hu, liver, tumor = (_average(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
+        image[part] = acquire(rng, hu, scan, cohort.calibration_hu, grid.x[1] - grid.x[0])
+        mask[part][liver > 0.5] = LIVER
+        mask[part][(liver > 0.5) & (tumor > 0.5)] = TUMOR
+    return image.transpose(1, 2, 0), mask.transpose(1, 2, 0)
+
+
+def _average(fine: np.ndarray, layers: int) -> np.ndarray:
+    return fine.reshape(-1, layers, *fine.shape[1:]).mean(axis=1)
+
+
+def acquire(rng, hu: np.ndarray, scan: Scan, offset: float, pixel: float) -> np.ndarray:
+    """Blur slices (Z, X, Y) as the kernel does, add its noise, and store them as a scanner does.
+
+    The noise power rises with frequency as in filtered back-projection and is cut off by the
+    kernel, with its peak where `KERNELS` says.
+    """
+    peak, blur = KERNELS[scan.kernel]
+    shape = hu.shape[1:]
+    frequency = np.hypot(fft.fftfreq(shape[0], pixel)[:, None], fft.rfftfreq(shape[1], pixel))
+    amplitude = np.sqrt(frequency * np.exp(-((frequency / peak) ** 3) / 3)).astype(np.float32)
+    transfer = np.exp(-2 * (np.pi * blur * frequency) ** 2).astype(np.float32)
+    noise = fft.irfft2(
+        fft.rfft2(rng.standard_normal(hu.shape, dtype=np.float32)) * amplitude, s=shape
+    )
+    noise *= scan.noise_sd / noise.std()
+    blurred = fft.irfft2(fft.rfft2(hu) * transfer, s=shape)
+    # Quanta that cross much tissue are few: the middle of the body is noisier than air outside.
+    tissue = (hu > -500).astype(np.float32)
+    thickness = ndimage.uniform_filter(tissue, (1, shape[0] // 5, shape[1] // 5))
+    blurred += noise * (0.35 + 0.72 * thickness) + offset
+    return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)

@@ -1,0 +1,96 @@
+"""Write a cohort to disk, once."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+from tqdm.auto import tqdm
+
+from liverutils.errors import BadInput
+from liverutils.files import one_at_a_time, written_aside
+from liverutils.parallel import in_processes
+from liverutils.phantom.cohorts import COHORTS, Cohort
+from liverutils.phantom.patients import make_patient
+from liverutils.scans import LIVER, TUMOR, write_nifti
+
+
+def make_cohort(
+    name: str,
+    folder: Path | str,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    patients: int | None = None,
+) -> Path:
+    """Write a cohort as NIfTI volumes and `patients.csv`, whole or not at all.
+
+    Args:
+        name: One of `COHORTS`.
+        folder: Where to; if the cohort is there already, nothing is done.
+        workers: Processes; as many as there are cores by default. The files do not depend on it.
+        progress: Show a progress bar.
+        patients: Make only this many, the first ones.
+
+    Returns:
+        `folder`, with volume-NNN.nii.gz, segmentation-NNN.nii.gz and patients.csv.
+
+    Raises:
+        BadInput: unknown_cohort, bad_count, folder_in_use.
+    """
+    if name not in COHORTS:
+        raise BadInput(
+            f"There is no phantom cohort {name!r}; choose one of {', '.join(COHORTS)}.",
+            fault="unknown_cohort",
+        )
+    folder, cohort = Path(folder), COHORTS[name]
+    count = cohort.patients if patients is None else patients
+    if count < 1:
+        raise BadInput(
+            f"A phantom cohort of {count} patients cannot be made; ask for at least 1.",
+            fault="bad_count",
+        )
+    with one_at_a_time(folder):
+        if folder.exists() and not _is_empty(folder):
+            _check_holds(folder, name, patients)
+            return folder
+        with written_aside(folder) as aside:
+            aside.mkdir()
+            rows = in_processes(partial(_write_patient, cohort, aside), range(count), workers)
+            bar = tqdm(rows, f"making {name}", count, unit="patient", disable=not progress)
+            pd.DataFrame(list(bar)).to_csv(aside / "patients.csv", index=False)
+    return folder
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _check_holds(folder: Path, name: str, patients: int | None) -> None:
+    table = folder / "patients.csv"
+    there = pd.read_csv(table) if table.is_file() else pd.DataFrame({"cohort": []})
+    if set(there["cohort"]) != {name} or patients not in (None, len(there)):
+        raise BadInput(
+            f"{folder} exists and holds something else than the cohort asked for; remove it or "
+            "name another folder.",
+            fault="folder_in_use",
+        )
+
+
+def _write_patient(cohort: Cohort, folder: Path, number: int) -> dict:
+    case = make_patient(cohort, number)
+    write_nifti(folder / f"volume-{number:03d}.nii.gz", case.image, case.affine)
+    write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.mask, case.affine)
+    voxel_ml = np.prod(case.spacing) / 1000
+    tumors, n_tumors = ndimage.label(case.mask == TUMOR)
+    return {
+        "patient": case.patient,
+        "volume": case.volume,
+        **case.provenance,
+        "spacing": " ".join(f"{s:.4g}" for s in case.spacing),
+        "slices": case.image.shape[2],
+        "liver_ml": round(float((case.mask >= LIVER).sum() * voxel_ml), 1),
+        "tumor_ml": round(float((tumors > 0).sum() * voxel_ml), 2),
+        "n_tumors": n_tumors,
+    }

@@ -1,0 +1,21 @@
+"""From a trained network to labels on the voxels of a scan."""
+
+from .cascade import check_unseen as check_unseen
+from .cascade import find_liver as find_liver
+from .cascade import liver_crops as liver_crops
+from .cascade import segment_in_liver as segment_in_liver
+from .cascade import start_from as start_from
+from .classes import LESION as LESION
+from .classes import score_held_out_classes as score_held_out_classes
+from .classes import slice_table as slice_table
+from .held_out import predict_labels as predict_labels
+from .held_out import predict_slices as predict_slices
+from .held_out import score_held_out as score_held_out
+from .network import keep_largest_liver as keep_largest_liver
+from .network import load_network as load_network
+from .network import segment as segment
+from .scan_to_file import Prediction as Prediction
+from .scan_to_file import predict_scan as predict_scan
+from .views import predict_views as predict_views
+from .views import score_detection as score_detection
+from .views import score_views as score_views

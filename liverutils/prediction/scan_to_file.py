@@ -1,0 +1,159 @@
+"""From the file of a new scan and a run's weights to a mask on disk."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from liverutils.errors import BadInput
+from liverutils.files import check_writable
+from liverutils.prediction.cascade import segment_in_liver
+from liverutils.prediction.network import TrainedNetwork, keep_largest_liver, load_network, segment
+from liverutils.scans import LIVER, TUMOR, Case, View, verify_case, write_nifti, write_nifti_like
+from liverutils.scoring import label_lesions
+from liverutils.sources import is_nifti, read_scan
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a scan.
+
+    Attributes:
+        case: The scan, without labels.
+        labels: (X, Y, Z) uint8 on its grid, RAS: 0 background, 1 liver, 2 tumour.
+        remarks: What is odd about the scan but does not forbid to segment it, in sentences.
+    """
+
+    case: Case
+    labels: np.ndarray
+    remarks: list[str]
+
+    def volumes_ml(self) -> dict[str, float]:
+        """Millilitres of "liver", its tumours included, and "tumor"; NaN without voxel size."""
+        voxel_ml = np.prod(self.case.spacing) / 1000 if self.case.spacing_known else np.nan
+        voxels = {"liver": self.labels >= LIVER, "tumor": self.labels == TUMOR}
+        return {name: float(mask.sum() * voxel_ml) for name, mask in voxels.items()}
+
+    def describe(self) -> str:
+        """Say in a sentence what was found."""
+        if not self.labels.any():
+            return f"No liver was found in {self.case.volume}, so the mask is empty."
+        pieces = label_lesions(self.labels == TUMOR)[1]
+        tumors = f"{pieces} tumour{'s' * (pieces > 1)}" if pieces else "no tumour"
+        if not self.case.spacing_known:
+            return f"Found: a liver, {tumors}; without voxel size their volumes are unknown."
+        ml = self.volumes_ml()
+        of_them = f" of {ml['tumor']:.1f} ml" if pieces else ""
+        return f"Found: a liver of {ml['liver']:.0f} ml, {tumors}{of_them}."
+
+
+def predict_scan(
+    scan: Path | str,
+    weights: Path | str,
+    out: Path | str,
+    *,
+    tumor_weights: Path | str | None = None,
+    view: View | None = None,
+    augment: bool = False,
+    dicom_seg: Path | str | None = None,
+    probabilities: Path | str | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> Prediction:
+    """Segment a new scan and write its mask, on the very voxels of the scan.
+
+    Of a NIfTI scan the mask takes axes and affine; that of a CT series is RAS. The largest piece of
+    liver is kept, with the tumours in it.
+
+    Args:
+        scan: NIfTI file, or folder or archive of a CT series.
+        weights: From a run of this course.
+        out: The mask, .nii or .nii.gz.
+        tumor_weights: Of a second network, which looks for tumours inside the liver of the first.
+        view: As for `prediction.segment`.
+        augment: As for `prediction.segment`; of the first network.
+        dicom_seg: Where to write a DICOM SEG that refers to the series; none for an empty mask.
+        probabilities: Where to write the first network's probabilities, before any piece is taken
+            away, as NIfTI of two volumes, 0 to 255: liver with its tumours, and tumour.
+        device: As for `training.choose_device`.
+        progress: Show a progress bar.
+
+    Raises:
+        BadInput: As `sources.read_scan`, `prediction.load_network` and `prediction.segment`; what
+            `verify` calls an error; not_writable, overwrites_scan, not_dicom, wrong_stage.
+    """
+    _check_outputs(Path(scan), out, dicom_seg, probabilities)
+    network = _load(weights, device, cropped=False)
+    second = _load(tumor_weights, device, cropped=True) if tumor_weights else None
+    case = read_scan(scan)
+    remarks = _check_scan(case)
+    found = segment(
+        network,
+        case,
+        view=view,
+        augment=augment,
+        keep_probabilities=probabilities is not None,
+        progress=progress,
+    )
+    labels = found.labels
+    keep_largest_liver(labels)
+    if second:
+        labels = segment_in_liver(second, case, labels >= LIVER)
+    _write(out, labels, scan, case)
+    if probabilities is not None:
+        _write(probabilities, found.probabilities, scan, case)
+    if dicom_seg is not None and not labels.any():
+        remarks.append(f"{dicom_seg} was not written: a DICOM SEG cannot be empty.")
+    elif dicom_seg is not None:
+        # highdicom takes a second to import.
+        from liverutils.scans import write_dicom_seg
+
+        write_dicom_seg(dicom_seg, labels, scan, Path(tumor_weights or weights).stem)
+    return Prediction(case, labels, remarks)
+
+
+def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:
+    """Refuse before the work what could not be written after it."""
+    *_, dicom_seg, _ = outputs
+    for path in (Path(path) for path in outputs if path is not None):
+        check_writable(path)
+        if path.exists() and (path.is_dir() or path.samefile(scan)):
+            raise BadInput(
+                f"{path} is {'a folder' if path.is_dir() else 'the scan itself'}; name another "
+                "file for what is written.",
+                fault="overwrites_scan",
+            )
+    if dicom_seg is not None and is_nifti(scan):
+        raise BadInput(
+            f"A DICOM SEG refers to a DICOM series, and {scan} is none; give the series, or leave "
+            "the DICOM SEG out.",
+            fault="not_dicom",
+        )
+
+
+def _load(weights: Path | str, device: str, cropped: bool) -> TrainedNetwork:
+    network = load_network(weights, device)
+    if ("cropped_to" in network.data) != cropped:
+        knows = "whole scans" if cropped else "livers that another network found"
+        place = "--weights" if cropped else "--tumor-weights, beside --weights for the liver"
+        raise BadInput(
+            f"The network in {weights} was trained on {knows}; give it as {place}.",
+            fault="wrong_stage",
+        )
+    return network
+
+
+def _check_scan(case: Case) -> list[str]:
+    """Return what is odd about a scan in sentences; refuse one that no network can have learned."""
+    findings = [finding for finding in verify_case(case) if finding.fault != "no_labels"]
+    for finding in findings:
+        if finding.severity == "error":
+            raise BadInput(finding.sentence, fault=finding.fault)
+    return [finding.sentence for finding in findings]
+
+
+def _write(path: Path | str, array: np.ndarray, scan: Path | str, case: Case) -> None:
+    if is_nifti(Path(scan)):
+        write_nifti_like(path, array, scan)
+    else:
+        write_nifti(path, array, case.affine)

@@ -1,0 +1,160 @@
+"""The logs of a run: CSV files and a JSON file in one folder, named after the run."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from liverutils.errors import BadInput
+from liverutils.files import write_json, written_aside
+from liverutils.runs.machine import machine_facts, peak_memory_mb
+
+TABLES = (
+    "train",
+    "val",
+    "test",
+    "runtime",
+    "hyperparams",
+    "confusion",
+    "per_class_accuracy",
+    "slices",
+    "patients",
+    "lesions",
+)
+
+
+HYPERPARAMS = ("learning_rate", "weight_decay", "batch_size", "epochs")
+
+
+class RunLogs:
+    """Where one run writes: `<folder>/<name>_<kind>.csv`, its run.json, weights and checkpoint.
+
+    Every file is written aside and renamed, so that a killed run leaves none half-written.
+    """
+
+    def __init__(self, folder: Path | str, name: str):
+        self.folder, self.name = Path(folder), name
+        self.weights = self.folder / "weights" / f"{name}.safetensors"
+        self.checkpoint = self.folder / "checkpoints" / f"{name}.pt"
+        self._start = time.perf_counter()
+
+    def path(self, kind: str) -> Path:
+        """Return the CSV file of a kind, such as "train" or "patients"."""
+        return self.folder / f"{self.name}_{kind}.csv"
+
+    def write(self, kind: str, table: pd.DataFrame) -> None:
+        """Write a table as the run's CSV of that kind."""
+        with written_aside(self.path(kind)) as aside:
+            table.to_csv(aside, index=False)
+
+    def before_epoch(self, kind: str, epoch: int) -> pd.DataFrame:
+        """Return the rows already logged for the epochs before `epoch`."""
+        if epoch == 0 or not self.path(kind).is_file():
+            return pd.DataFrame()
+        table = pd.read_csv(self.path(kind))
+        return table[table.epoch < epoch]
+
+    def write_run(self, facts: dict[str, Any]) -> None:
+        """Write run.json: what the run was, on what it ran, and how long it took so far."""
+        write_json(
+            self.folder / f"{self.name}_run.json",
+            {"run_name": self.name}
+            | facts
+            | {
+                "machine": machine_facts(),
+                "wall_time_s": round(time.perf_counter() - self._start, 1),
+                "peak_memory_mb": peak_memory_mb(),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            },
+        )
+
+
+def find_runs(folder: Path | str) -> dict[str, Path]:
+    """Find the runs logged in `folder` and its sub-folders.
+
+    Returns:
+        Run name → the stem its files share, such as `logs/UNet` for `logs/UNet_val.csv`. Where two
+        sub-folders log a run of the same name, both names start with their sub-folder: `a/UNet`.
+
+    Raises:
+        BadInput: The folder is missing or holds no logs.
+    """
+    folder = Path(folder)
+    stems = sorted({stem for path in folder.rglob("*") if (stem := _stem(path))})
+    if not stems:
+        raise BadInput(
+            f"No logs in {folder}: expected files such as UNet_val.csv; run a training notebook "
+            "first or name the folder that holds the logs.",
+            fault="no_logs",
+        )
+    names = [stem.name for stem in stems]
+    return {
+        stem.relative_to(folder).as_posix() if names.count(stem.name) > 1 else stem.name: stem
+        for stem in stems
+    }
+
+
+def read_run(folder: Path | str, run: str) -> dict[str, pd.DataFrame]:
+    """Read the tables of `run` that are in `folder`; one that is missing is left out.
+
+    Returns:
+        Table name (one of `TABLES`) → its rows. Columns beyond the documented ones are kept.
+        `hyperparams` may lack its header; its columns are then those of `HYPERPARAMS`.
+
+    Raises:
+        BadInput: A file is not a CSV table.
+    """
+    paths = {table: Path(folder) / f"{run}_{table}.csv" for table in TABLES}
+    return {table: _read_table(path, table) for table, path in paths.items() if path.exists()}
+
+
+def read_facts(folder: Path | str, run: str) -> dict[str, Any]:
+    """Read `<run>_run.json`: parameters, versions, data and split; empty where it is missing.
+
+    Raises:
+        BadInput: The file is not a JSON object.
+    """
+    path = Path(folder) / f"{run}_run.json"
+    if not path.exists():
+        return {}
+    try:
+        facts = json.loads(path.read_text())
+    except ValueError as error:
+        raise BadInput(
+            f"{path} is not JSON ({error}): delete it or write it again.", fault="broken_log"
+        ) from error
+    if not isinstance(facts, dict):
+        raise BadInput(f"{path} does not hold one JSON object: delete it.", fault="broken_log")
+    return facts
+
+
+def _stem(path: Path) -> Path | None:
+    """`logs/UNet` for `logs/UNet_val.csv`; None where the file belongs to no run."""
+    for ending in [f"_{table}.csv" for table in TABLES] + ["_run.json"]:
+        if path.name.endswith(ending) and path.name != ending:
+            return path.with_name(path.name.removesuffix(ending))
+    return None
+
+
+def _read_table(path: Path, table: str) -> pd.DataFrame:
+    headerless = table == "hyperparams" and _starts_with_numbers(path)
+    try:
+        rows = pd.read_csv(path, skipinitialspace=True, header=None if headerless else 0)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        reason = str(error).strip().replace("\n", " ")
+        raise BadInput(
+            f"{path} is not a CSV table ({reason}): delete it or run the notebook again.",
+            fault="broken_log",
+        ) from error
+    if headerless:
+        return rows.rename(columns=dict(enumerate(HYPERPARAMS)))
+    return rows
+
+
+def _starts_with_numbers(path: Path) -> bool:
+    first_line = path.read_text(errors="replace").partition("\n")[0]
+    cells = pd.Series(first_line.split(","))
+    return bool(pd.to_numeric(cells, errors="coerce").notna().all())

@@ -1,0 +1,33 @@
+"""One CT scan: the case, its files, and what can be wrong with it."""
+
+from .archives import is_archive as is_archive
+from .archives import list_files as list_files
+from .archives import on_disk as on_disk
+from .archives import open_file as open_file
+from .archives import read_files as read_files
+from .case import LIVER as LIVER
+from .case import LOWEST_HU as LOWEST_HU
+from .case import TUMOR as TUMOR
+from .case import VIEW_AXES as VIEW_AXES
+from .case import Case as Case
+from .case import View as View
+from .case import as_picture as as_picture
+from .case import check_case as check_case
+from .case import check_same_grid as check_same_grid
+from .case import take_plane as take_plane
+from .case import turn_to_ras as turn_to_ras
+from .dicom import case_from_dicom as case_from_dicom
+from .dicom import dicom_affine as dicom_affine
+from .dicom import read_dicom_mask as read_dicom_mask
+from .dicom import read_dicom_slices as read_dicom_slices
+from .dicom import stack_dicom as stack_dicom
+from .dicom_seg import write_dicom_seg as write_dicom_seg
+from .dicom_write import write_dicom_mask as write_dicom_mask
+from .dicom_write import write_dicom_series as write_dicom_series
+from .nifti import case_from_nifti as case_from_nifti
+from .nifti import read_nifti_mask as read_nifti_mask
+from .nifti import write_nifti as write_nifti
+from .nifti import write_nifti_like as write_nifti_like
+from .verify import turned_axes as turned_axes
+from .verify import verify_case as verify_case
+from .verify import verify_cases as verify_cases

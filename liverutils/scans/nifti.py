@@ -1,0 +1,300 @@
+"""NIfTI: a scan, or a mask, from a file and into one."""
+
+import gzip
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel as nib
+import numpy as np
+from isal import igzip, isal_zlib
+
+from liverutils.errors import BadInput
+from liverutils.files import written_aside
+from liverutils.scans.archives import open_file
+from liverutils.scans.case import (
+    Case,
+    check_case,
+    check_same_grid,
+    clip_padding,
+    turn_from_ras,
+    turn_to_ras,
+)
+
+# What of a NIfTI header says where the voxels lie.
+GEOMETRY = (
+    *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
+    *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
+)
+
+
+def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Read a NIfTI volume as int16 (X, Y, Z) in RAS order, with its affine (4, 4).
+
+    The file may lie in an archive. Real values are rounded. The voxels are held once in memory:
+    they are decompressed and converted slice by slice, and turned to RAS as a view.
+
+    Raises:
+        BadInput: not_gzip, truncated_gzip, not_nifti, truncated_nifti, not_3d, bad_affine,
+            nan_voxels.
+    """
+    stored = _read_stored(Path(path), np.int16, _to_int16)
+    return turn_to_ras(stored.array, stored.affine)
+
+
+def read_nifti_mask(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Read NIfTI labels as uint8 (X, Y, Z) in RAS order, with their affine; as `read_nifti`.
+
+    A value that is no label (negative, above 254 or no whole number) becomes 255.
+    """
+    stored = _read_stored(Path(path), np.uint8, _to_label)
+    return turn_to_ras(stored.array, stored.affine)
+
+
+def write_nifti(path: Path | str, array: np.ndarray, affine: np.ndarray) -> None:
+    """Write `array` (int16 or uint8) as NIfTI, whole or not at all.
+
+    A name that ends in `.gz` is compressed, fast; the same voxels always give the same bytes.
+    """
+    image = nib.Nifti1Image(array, affine, dtype=array.dtype)
+    image.header.set_xyzt_units("mm")
+    _write_image(path, image)
+
+
+def write_nifti_like(path: Path | str, array: np.ndarray, scan: Path | str) -> None:
+    """Write an RAS volume as NIfTI on the very grid of the file `scan`: its axes, its affine.
+
+    So that the mask of a scan lies over it in every viewer, whatever that makes of the header.
+
+    Args:
+        path: As for `write_nifti`.
+        array: uint8 (X, Y, Z), or (X, Y, Z, N) for N volumes, in the order of `read_nifti(scan)`.
+        scan: A NIfTI file; it may lie in an archive.
+
+    Raises:
+        BadInput: As `read_nifti`.
+    """
+    with _open_nifti(Path(scan)) as stream:
+        header = _read_header(stream, Path(scan))
+        affine = _read_affine(header, Path(scan))[0]
+    kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
+    own = kind.header_class()
+    own.set_data_dtype(array.dtype)
+    for name in GEOMETRY:
+        own[name] = header[name]
+    _write_image(path, kind(turn_from_ras(array, affine), None, own))
+
+
+def _write_image(path: Path | str, image: nib.Nifti1Image | nib.Nifti2Image) -> None:
+    header = image.header.copy()
+    header.set_data_offset(header.single_vox_offset)
+    header.set_slope_inter(1, 0)
+    head = header.binaryblock.ljust(header.single_vox_offset, b"\0")
+    voxels = np.ascontiguousarray(np.asarray(image.dataobj).T)
+    content = b"".join((head, memoryview(voxels).cast("B")))
+    if Path(path).suffix == ".gz":
+        content = igzip.compress(content, compresslevel=1, mtime=0)
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
+
+
+def case_from_nifti(
+    image_path: Path | str,
+    mask_path: Path | str | None = None,
+    *,
+    patient: str,
+    volume: str,
+    provenance: dict[str, Any] | None = None,
+    mask_fits: bool = False,
+) -> Case:
+    """Read an image in HU and, where given, its labels.
+
+    Args:
+        mask_fits: The labels are known to fit voxel for voxel, whatever their affine says.
+
+    Raises:
+        BadInput: As `read_nifti`, and single_slice, different_grids, unknown_labels.
+    """
+    stored = _read_stored(Path(image_path), np.int16, _to_int16)
+    image, affine = turn_to_ras(stored.array, stored.affine)
+    repairs = {**stored.repairs, **clip_padding(image)}
+    mask = None
+    if mask_path is not None:
+        labels = _read_stored(Path(mask_path), np.uint8, _to_label)
+        repairs |= _mask_repairs(stored.affine, labels.affine, mask_fits)
+        mask, mask_affine = turn_to_ras(labels.array, stored.affine if mask_fits else labels.affine)
+        check_same_grid(Path(mask_path), image.shape, affine, mask.shape, mask_affine)
+    case = Case(
+        patient,
+        volume,
+        image,
+        mask,
+        affine,
+        spacing_known=stored.spacing_known,
+        provenance={**(provenance or {}), "repairs": repairs},
+    )
+    check_case(case, str(image_path))
+    return case
+
+
+@dataclass
+class _Stored:
+    """A NIfTI volume in the order in which it is stored."""
+
+    array: np.ndarray
+    affine: np.ndarray
+    spacing_known: bool
+    repairs: dict[str, str]
+
+
+def _read_stored(path: Path, dtype: type, convert: Callable) -> _Stored:
+    with _open_nifti(path) as stream:
+        header = _read_header(stream, path)
+        affine, spacing_known, repairs = _read_affine(header, path)
+        shape = _shape_of(header, path)
+        array = np.empty(shape, dtype, order="F")
+        if header.get_data_dtype() == dtype and not _scaling(header):
+            _read_into(array, stream, path)
+        else:
+            for index in range(shape[2]):
+                array[..., index] = convert(_read_slice(stream, path, header, shape[:2]), path)
+        # The checksum stands behind the last voxel and is compared only when the end is read.
+        while stream.read(1 << 20):
+            pass
+    return _Stored(array, affine, spacing_known, repairs)
+
+
+def _mask_repairs(affine: np.ndarray, mask_affine: np.ndarray, mask_fits: bool) -> dict[str, str]:
+    if mask_fits:
+        same = np.allclose(affine, mask_affine, atol=1e-3)
+        return {} if same else {"contradicting_affine": "the labels took the affine of the image"}
+    if np.array_equal(nib.io_orientation(affine), nib.io_orientation(mask_affine)):
+        return {}
+    codes = ["".join(nib.aff2axcodes(each)) for each in (affine, mask_affine)]
+    return {"mixed_orientations": f"the image was stored as {codes[0]} and the labels {codes[1]}"}
+
+
+@contextmanager
+def _open_nifti(path: Path) -> Iterator[BinaryIO]:
+    """Open a file, compressed or not, for reading its content."""
+    with open_file(path) as file, io.BufferedReader(file, 1 << 20) as stream:
+        is_gzip = stream.peek(2)[:2] == b"\x1f\x8b"
+        if path.suffix == ".gz" and not is_gzip:
+            raise BadInput(
+                f"{path} is named .gz but is not compressed; rename it, or download it again.",
+                fault="not_gzip",
+            )
+        try:
+            yield igzip.open(stream) if is_gzip else stream
+        except (EOFError, gzip.BadGzipFile, isal_zlib.error) as error:
+            raise BadInput(
+                f"{path} is cut short or damaged; copy or download it again.",
+                fault="truncated_gzip",
+            ) from error
+
+
+def _read_header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
+    """Read the header and leave `stream` at the first voxel."""
+    content = stream.read(nib.Nifti1Header.sizeof_hdr)
+    is_nifti2 = int.from_bytes(content[:4], "little") in (540, 540 << 16)
+    kind = nib.Nifti2Header if is_nifti2 else nib.Nifti1Header
+    content += stream.read(kind.sizeof_hdr - len(content))
+    try:
+        header = kind(content)
+    except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError) as error:
+        raise BadInput(
+            f"{path} is not a NIfTI file; export it again.", fault="not_nifti"
+        ) from error
+    stream.read(int(header["vox_offset"]) - len(content))
+    return header
+
+
+def _shape_of(header: nib.Nifti1Header, path: Path) -> tuple[int, int, int]:
+    shape = header.get_data_shape()
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]):
+        raise BadInput(
+            f"{path} has the shape {shape}; give one volume with three axes.", fault="not_3d"
+        )
+    return shape[:3]
+
+
+def _read_affine(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray, bool, dict[str, str]]:
+    """Return the affine, whether it tells the voxel size, and what was wrong with it.
+
+    LiTS 28 to 47 have the identity, which converters write that know no geometry.
+    """
+    affine = header.get_best_affine()
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
+        raise BadInput(
+            f"{path} has an affine that cannot be inverted; export it again.", fault="bad_affine"
+        )
+    zooms = np.array(header.get_zooms()[:3], float)
+    if np.allclose(affine, np.eye(4)):
+        if np.allclose(zooms, 1):
+            return affine, False, {"identity_affine": "RAS order assumed, voxel size unknown"}
+        found = " x ".join(f"{zoom:.3g}" for zoom in zooms)
+        repairs = {"identity_affine": f"RAS order assumed, voxel size {found} mm from the header"}
+        return np.diag([*zooms, 1.0]), True, repairs
+    if not header["sform_code"] and not header["qform_code"]:
+        return affine, True, {"no_affine": "LAS order assumed, as NIfTI says for such files"}
+    if _contradicts(header, affine, zooms):
+        return affine, True, {"contradicting_affine": "the sform was used where there is one"}
+    return affine, True, {}
+
+
+def _contradicts(header: nib.Nifti1Header, affine: np.ndarray, zooms: np.ndarray) -> bool:
+    if not np.allclose(nib.affines.voxel_sizes(affine), zooms, atol=0.01):
+        return True
+    other = header.get_qform(coded=True)[0]
+    return other is not None and not np.allclose(affine, other, rtol=0, atol=0.01)
+
+
+def _read_into(array: np.ndarray, stream: BinaryIO, path: Path) -> None:
+    """Fill `array`, whose order in memory is Fortran's, with the next bytes of the stream."""
+    rest = memoryview(array.T).cast("B")
+    while rest:
+        if not (n_bytes := stream.readinto(rest)):
+            raise BadInput(
+                f"{path} ends before its last slice; copy or download it again.",
+                fault="truncated_nifti",
+            )
+        rest = rest[n_bytes:]
+
+
+def _read_slice(
+    stream: BinaryIO, path: Path, header: nib.Nifti1Header, shape: tuple[int, int]
+) -> np.ndarray:
+    plane = np.empty(shape, header.get_data_dtype(), order="F")
+    _read_into(plane, stream, path)
+    if scaling := _scaling(header):
+        slope, intercept = scaling
+        return plane * np.float32(slope) + np.float32(intercept)
+    return plane
+
+
+def _scaling(header: nib.Nifti1Header) -> tuple[float, float] | None:
+    """Return slope and intercept of the real values; None where the stored values are real."""
+    slope, intercept = header.get_slope_inter()
+    return None if slope is None or (slope, intercept) == (1, 0) else (slope, intercept)
+
+
+def _to_int16(plane: np.ndarray, path: Path) -> np.ndarray:
+    if plane.dtype == np.int16:
+        return plane
+    if not np.isfinite(plane).all():
+        raise BadInput(
+            f"{path} has voxels that are NaN or infinite; repair it or leave it out.",
+            fault="nan_voxels",
+        )
+    limits = np.iinfo(np.int16)
+    return np.rint(plane).clip(limits.min, limits.max)
+
+
+def _to_label(plane: np.ndarray, _: Path) -> np.ndarray:
+    if plane.dtype == np.uint8:
+        return plane
+    is_label = (plane >= 0) & (plane < 255) & (np.rint(plane) == plane)
+    return np.where(is_label, plane, 255)

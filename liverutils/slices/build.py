@@ -1,0 +1,199 @@
+"""Build a slice store from the scans of a cohort, in parallel and whole or not at all."""
+
+import errno
+import shutil
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from liverutils.errors import BadInput
+from liverutils.files import one_at_a_time, write_json, written_aside
+from liverutils.parallel import in_processes
+from liverutils.scans import View, write_nifti
+from liverutils.slices.cut import cut_case
+from liverutils.slices.store import SliceStore
+from liverutils.sources import SOURCES, CaseFiles, fingerprint
+
+VERSION = 1
+
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def build_store(
+    cases: Sequence[CaseFiles],
+    out: Path | str,
+    *,
+    view: View = "axial",
+    size: int = 256,
+    workers: int | None = None,
+    progress: bool = True,
+    keep_going: bool = False,
+) -> SliceStore:
+    """Build the slice store of `cases` in `out`, or open it if it is there already.
+
+    Cases are read by `workers` processes (default: one per core), each holding one scan at a
+    time. The store is written aside and renamed, so a killed build leaves nothing behind.
+
+    Args:
+        cases: What `sources.find_cases` returns.
+        out: The store's folder, by custom `data/<name>/<view>-<size>`.
+        view: The axis to cut along.
+        size: Side of the square pictures in pixels.
+        workers: Number of processes; 1 reads in this process.
+        progress: Show a progress bar.
+        keep_going: Leave out cases that cannot be used and list them in `info["skipped"]`.
+
+    Raises:
+        BadInput: A case cannot be used (unless `keep_going`), none can, or the disk is full.
+    """
+    out = Path(out)
+    if not cases:
+        raise BadInput("There is no case to build a slice store from.", fault="no_cases")
+    identity = {
+        "version": VERSION,
+        "view": view,
+        "size": size,
+        "fingerprint": fingerprint(cases),
+    }
+    with one_at_a_time(out):
+        if (out / "store.json").is_file():
+            store = SliceStore.open(out)
+            if all(store.info.get(key) == value for key, value in identity.items()):
+                return store
+        try:
+            with written_aside(out) as aside:
+                aside.mkdir()
+                done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
+                source = SOURCES[cases[0].source]
+                facts = {
+                    "source": source.name,
+                    "licence": source.licence,
+                    "citation": source.citation,
+                }
+                _describe(aside, done, facts | identity)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            raise BadInput(
+                f"No room left on the disk of {out} while building the slice store: free some "
+                "space or choose another folder; nothing was kept of this attempt.",
+                fault="disk_full",
+            ) from error
+        return SliceStore.open(out)
+
+
+def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[dict[str, Any]]:
+    """Cut every case into images.npy and masks.npy; return one description per case, in order."""
+    for name in ("labels", "parts"):
+        (folder / name).mkdir()
+    cut = partial(_cut_to_disk, folder=folder, view=view, size=size, keep_going=keep_going)
+    done = in_processes(cut, cases, workers)
+    shown = tqdm(done, "slices", len(cases), unit="scan", disable=not progress)
+    described = _join_parts(folder, shown, size)
+    (folder / "parts").rmdir()
+    if not any("table" in case for case in described):
+        raise BadInput(
+            f"None of the {len(cases)} cases can be used; the first: {described[0]['skipped']}",
+            fault=described[0]["fault"],
+        )
+    return described
+
+
+def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:
+    try:
+        case = files.load()
+        if case.mask is None:
+            raise BadInput(
+                f"Scan {files.volume} has no labels: a store needs them; to segment a scan "
+                "use `liverutils predict`.",
+                fault="no_labels",
+            )
+        if not case.mask.any():
+            raise BadInput(
+                f"Scan {files.volume} has no voxel labelled liver: find the right labels, or leave "
+                "it out with --keep-going.",
+                fault="empty_mask",
+            )
+    except BadInput as error:
+        if not keep_going:
+            raise
+        return {
+            "volume": files.volume,
+            "patient": files.patient,
+            "skipped": str(error),
+            "fault": error.fault,
+        }
+    images, masks, table = cut_case(case, view, size)
+    # Not ndarray.tofile: its error on a full disk does not say that the disk is full.
+    (folder / "parts" / f"{case.volume}.images").write_bytes(images)
+    (folder / "parts" / f"{case.volume}.masks").write_bytes(masks)
+    write_nifti(folder / "labels" / f"{case.volume}.nii.gz", case.mask, case.affine)
+    return {
+        "volume": case.volume,
+        "table": table,
+        "intensity": case.intensity,
+        "scan": {
+            "patient": case.patient,
+            "shape": list(case.image.shape),
+            "affine": np.asarray(case.affine).tolist(),
+            "spacing": list(case.spacing) if case.spacing_known else None,
+        },
+    }
+
+
+def _join_parts(folder: Path, done: Iterable[dict[str, Any]], size: int) -> list[dict[str, Any]]:
+    """Append the part files to images.npy and masks.npy; return the descriptions.
+
+    Each part is removed as soon as it is copied, mostly before the system has written it to disk.
+    """
+    cases, n_slices = [], 0
+    with (folder / "images.npy").open("wb") as images, (folder / "masks.npy").open("wb") as masks:
+        _write_headers(images, masks, n_slices, size)
+        for case in done:
+            cases.append(case)
+            if "table" in case:
+                n_slices += len(case["table"])
+                for joined, suffix in ((images, "images"), (masks, "masks")):
+                    part = folder / "parts" / f"{case['volume']}.{suffix}"
+                    with part.open("rb") as opened:
+                        shutil.copyfileobj(opened, joined, 1 << 20)
+                    part.unlink()
+        _write_headers(images, masks, n_slices, size)
+    return cases
+
+
+def _write_headers(images: BinaryIO, masks: BinaryIO, n_slices: int, size: int) -> None:
+    """Write the heads of both files, whose length does not depend on the number of slices."""
+    for file, dtype in ((images, np.int16), (masks, np.uint8)):
+        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+        header = {"descr": descr, "fortran_order": False, "shape": (n_slices, size, size)}
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header)
+
+
+def _describe(folder: Path, done: list[dict[str, Any]], facts: dict[str, Any]) -> None:
+    used = [case for case in done if "table" in case]
+    kinds = {case["intensity"] for case in used}
+    if len(kinds) > 1:
+        raise BadInput(
+            "Scans in HU and scans in grey values cannot share one store: prepare them apart.",
+            fault="mixed_intensity",
+        )
+    table = pd.concat([case["table"] for case in used], ignore_index=True)
+    table.to_csv(folder / "slices.csv", index=False, float_format="%.6g")
+    write_json(
+        folder / "store.json",
+        facts
+        | {
+            "intensity": kinds.pop(),
+            "slices": len(table),
+            "volumes": {case["volume"]: case["scan"] for case in used},
+            "skipped": [case for case in done if "skipped" in case],
+        },
+    )

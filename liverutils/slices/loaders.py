@@ -1,0 +1,215 @@
+"""fastai DataLoaders over a slice store: whole batches at once, prepared on the device."""
+
+import queue
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Literal, get_args
+
+import numpy as np
+import psutil
+import torch
+from fastai.data.core import DataLoaders
+from fastai.data.load import DataLoader
+from torch import Tensor
+
+from liverutils.errors import BadInput
+from liverutils.slices.augment import Augment
+from liverutils.slices.slice_set import WINDOWS, SliceSet, Target, Targets, neighbour_rows
+from liverutils.slices.splits import Split
+from liverutils.slices.store import SliceStore
+
+Sampling = Literal["natural", "balanced"]
+
+
+RESIDENT_SHARE = 0.4
+
+
+BATCHES_AHEAD = 3
+
+
+class SliceLoader(DataLoader):
+    """A fastai DataLoader that gathers whole batches from a `SliceSet`.
+
+    The order is drawn from torch's generator, so seeding an epoch fixes it. `order` keeps it:
+    batch b of the running epoch holds the slices `order[b * bs:(b + 1) * bs]`. With `weights` (N,)
+    the slices of an epoch are drawn with replacement, each as often as its weight says.
+    """
+
+    def __init__(self, dataset: SliceSet, bs: int, weights: Tensor | None = None, **kwargs):
+        super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
+        self.weights = weights
+
+    def get_idxs(self) -> Tensor:
+        """Return this epoch's order of the slices."""
+        n = len(self.dataset)
+        if self.weights is not None:
+            self.order = torch.multinomial(self.weights, n, replacement=True)
+        else:
+            self.order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        return self.order
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
+        order = self.get_idxs()
+        stop = len(order) - len(order) % self.bs if self.drop_last else len(order)
+        chunks = (order[i : min(i + self.bs, stop)] for i in range(0, stop, self.bs))
+        batches = map(self.dataset.gather, chunks)
+        if self.dataset.images.device != self.device or not _in_memory(self.dataset.images):
+            batches = gathered_ahead(batches, pin=self.device.type == "cuda")
+        for batch in batches:
+            yield self.dataset.prepare(*(t.to(self.device, non_blocking=True) for t in batch))
+
+
+def _in_memory(images: Tensor) -> bool:
+    return images.device.type != "cpu" or images.nbytes < RESIDENT_SHARE * _free_memory("cpu")
+
+
+def gathered_ahead(batches: Iterator, pin: bool) -> Iterator:
+    """Gather the next batches, tuples of tensors, in a thread while the device works on this one.
+
+    Where `pin` is set they lie in memory from which a GPU copies faster.
+    """
+    ready: queue.Queue = queue.Queue(BATCHES_AHEAD)
+    abandoned = threading.Event()
+
+    def put(item) -> None:
+        while not abandoned.is_set():
+            try:
+                return ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def gather() -> None:
+        try:
+            for batch in batches:
+                put((tuple(t.pin_memory() for t in batch) if pin else batch, None))
+                if abandoned.is_set():
+                    return
+            put((None, None))
+        except BaseException as error:
+            put((None, error))
+
+    threading.Thread(target=gather, daemon=True).start()
+    try:
+        while True:
+            batch, error = ready.get()
+            if error is not None:
+                raise error
+            if batch is None:
+                return
+            yield batch
+    finally:
+        abandoned.set()
+
+
+def slice_loaders(
+    store: SliceStore,
+    split: Split,
+    *,
+    batch_size: int,
+    context_slices: int = 0,
+    window: tuple[float, float] | None = None,
+    target: Target = "mask",
+    sampling: Sampling = "natural",
+    augment: Augment | None = None,
+    device: torch.device | str = "cpu",
+) -> DataLoaders:
+    """Return the loaders `train`, `valid` and, as `dls[2]`, `test` of a split by patient.
+
+    Batches are images (B, 2 * context_slices + 1, H, W) float32 in -1…1 and targets: masks
+    (B, H, W) int64, labels (B,) int64, or a tuple of both. The store lies on the device where it
+    takes at most 40 % of its free memory; else batches are gathered ahead by a thread.
+
+    `dls.facts` says what the batches are made of, for the logs and the weights.
+
+    Args:
+        store: The slices.
+        split: Patients of each part.
+        batch_size: Slices per batch.
+        context_slices: Neighbouring slices on each side that become channels. At the end of a scan
+            the last slice stands in for the missing ones; a channel never shows another scan.
+        window: (low, high) mapped to -1…1; by default `WINDOWS` for the store's kind of values.
+        target: "mask", "label" or "both".
+        sampling: "natural" shows each training slice once an epoch; "balanced" draws as many with
+            replacement, each label as often as the others. Validation and test stay natural.
+        augment: Changes the training batches, and only those.
+        device: Where batches are prepared.
+
+    Raises:
+        BadInput: An unknown `sampling`.
+    """
+    if sampling not in get_args(Sampling):
+        raise BadInput(f"sampling is {sampling!r}: it must be 'natural' or 'balanced'.")
+    balanced = sampling == "balanced"
+    device = torch.device(device)
+    window = window or WINDOWS[store.info["intensity"]]
+    images, masks = _place(store, device)
+    neighbours = torch.as_tensor(neighbour_rows(store.slices, context_slices))
+
+    def loader(patients: Sequence[str], training: bool) -> SliceLoader:
+        rows = store.rows_of(patients)
+        dataset = SliceSet(
+            images,
+            masks,
+            store.slices.iloc[rows].reset_index(drop=True),
+            neighbours[rows],
+            window,
+            target,
+            augment if training else None,
+        )
+        # A last batch of one slice would leave batch normalisation nothing to average over.
+        drop_last = training and len(rows) > batch_size
+        return SliceLoader(
+            dataset,
+            bs=min(batch_size, len(rows)),
+            weights=balancing_weights(dataset.labels) if balanced and training else None,
+            shuffle=training,
+            drop_last=drop_last,
+            device=device,
+        )
+
+    dls = DataLoaders(
+        loader(split.train, training=True),
+        loader(split.valid, training=False),
+        loader(split.test, training=False),
+        device=device,
+    )
+    kept = ("source", "fingerprint", "view", "size", "intensity", "cropped_to")
+    dls.facts = {
+        "data": {key: store.info[key] for key in kept if key in store.info}
+        | {"window": list(window), "context_slices": context_slices, "target": target},
+        "split": {part: list(patients) for part, patients in asdict(split).items()},
+        "augment": asdict(augment) if augment else None,
+        "sampling": sampling,
+    }
+    return dls
+
+
+def balancing_weights(labels: Tensor) -> Tensor:
+    """Return a weight (N,) per slice with which every label that occurs weighs the same in sum."""
+    return 1 / torch.bincount(labels)[labels]
+
+
+def _place(store: SliceStore, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The store's arrays: copied to the device where they fit, else memory-mapped."""
+    images, masks = _shared(store.images), _shared(store.masks)
+    size = images.nbytes + masks.nbytes
+    if device.type != "cpu" and size < RESIDENT_SHARE * _free_memory(device):
+        return images.to(device), masks.to(device)
+    return images, masks
+
+
+def _shared(array: np.ndarray) -> Tensor:
+    """Return a tensor on a read-only array. Torch warns; but batches are copies, and only read."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _free_memory(device: torch.device | str) -> int:
+    """Free memory of a device in bytes."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available

@@ -1,0 +1,22 @@
+"""The phantom cohorts as a source."""
+
+from pathlib import Path
+
+from liverutils.sources.files import CaseFiles, by_number, list_with_archives, read_nifti_case
+
+
+def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
+    """List the patients of a cohort, as `phantom.make_cohort` writes them."""
+    files = list_with_archives(raw)
+    masks = by_number(files, r"segmentation-(\d+)\.nii(?:\.gz)?")
+    return [
+        CaseFiles(
+            cohort,
+            f"{cohort}-{number:03d}",
+            f"{number:03d}",
+            image,
+            masks.get(number),
+            read_nifti_case,
+        )
+        for number, image in by_number(files, r"volume-(\d+)\.nii(?:\.gz)?").items()
+    ]

@@ -1,0 +1,173 @@
+"""What a validation epoch is scored by."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from fastai.callback.core import Callback
+from torch import Tensor
+
+from liverutils.scans import TUMOR
+from liverutils.scoring import (
+    SLICE_CLASSES,
+    PatientCounts,
+    roc_area,
+    score_auc,
+    score_classes,
+    score_images,
+)
+
+
+class PatientScores(Callback):
+    """Score each validation by patient: pixels are counted on the device while it runs.
+
+    Afterwards `scores` holds the means over patients that `scoring.PatientCounts` makes, and the
+    mean loss over slices.
+    """
+
+    order = 40
+    tables: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def before_validate(self):
+        """Start counting; a patient is known by the loader's table."""
+        patients = self.dl.dataset.slices.patient
+        self._codes = torch.as_tensor(pd.factorize(patients)[0], device=self.dls.device)
+        self._counts = PatientCounts(patients.nunique(), classes=3, device=self.dls.device)
+        self._losses = []
+
+    def after_loss(self):
+        """Count one batch."""
+        if not self.training:
+            self._count(self.pred, self.y)
+
+    def _count(self, logits: Tensor, masks: Tensor):
+        start = self.iter * self.dl.bs
+        patient = self._codes[start : start + len(masks)]
+        self._counts.add(logits.argmax(1), masks, patient)
+        self._losses.append(self.loss * len(masks))
+
+    def after_validate(self):
+        """Average over patients."""
+        loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
+        self.scores = {"loss": loss} | self._counts.scores()
+
+    @property
+    def selection_score(self) -> float:
+        """What the best epoch is chosen by: the mean of liver and tumour Dice."""
+        return (self.scores["dice_avg_class_1"] + self.scores["dice_avg_class_2"]) / 2
+
+    def log_row(self, part: str) -> dict[str, float]:
+        """Return the scores under the column names of the logs; `part` is "val" or "test"."""
+        scores = dict(self.scores)
+        loss, accuracy = scores.pop("loss"), scores.pop("pixel_accuracy")
+        return scores | {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
+
+
+class ClassScores(Callback):
+    """Score each validation over its slices, which show no liver, liver, or liver with lesion.
+
+    Afterwards `scores` holds what `scoring.score_classes` makes of them, the area under the ROC
+    curve of lesion against none, and the mean loss.
+    """
+
+    order = 40
+
+    def before_validate(self):
+        """Start collecting."""
+        self._true, self._probabilities, self._losses = [], [], []
+
+    def after_loss(self):
+        """Keep one batch."""
+        if not self.training:
+            self._true.append(self.y)
+            self._probabilities.append(self.pred.float().softmax(1))
+            self._losses.append(self.loss * len(self.y))
+
+    def after_validate(self):
+        """Score the slices together."""
+        loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The validation loss of epoch {self.epoch} is {loss}: lower the learning rate; "
+                "the weights of the best finished epoch are kept."
+            )
+        true = torch.cat(self._true).cpu().numpy()
+        probabilities = torch.cat(self._probabilities).cpu().numpy()
+        scores = score_classes(true, probabilities)
+        self._confusion = scores["confusion"]
+        self._per_class = scores["per_class_accuracy"]
+        self.scores = {
+            "loss": loss,
+            "accuracy": scores["accuracy"],
+            "balanced_accuracy": float(np.nanmean(self._per_class)),
+            "auc_lesion": float(score_auc(true, probabilities)["auc"][2]),
+            "ece": scores["ece"],
+        }
+
+    @property
+    def selection_score(self) -> float:
+        """What the best epoch is chosen by: accuracy, averaged over the classes."""
+        return self.scores["balanced_accuracy"]
+
+    def log_row(self, part: str) -> dict[str, float]:
+        """Return the scores under the column names of the logs; `part` is "val" or "test"."""
+        return {f"{part}_{name}": value for name, value in self.scores.items()}
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """What each epoch logs besides: confusion, a row per true class, and accuracy by class."""
+        return {
+            "confusion": {"true": SLICE_CLASSES}
+            | dict(zip(SLICE_CLASSES, self._confusion.T, strict=True)),
+            "per_class_accuracy": dict(zip(SLICE_CLASSES, self._per_class[:, None], strict=True)),
+        }
+
+
+class MultiTaskScores(PatientScores):
+    """Score both tasks of each validation: masks by patient, and each slice by itself.
+
+    Afterwards `images` has a row per slice: the loader's table with what `scoring.score_images`
+    returns and `tumor_probability`.
+    """
+
+    def before_validate(self):
+        """Start counting."""
+        super().before_validate()
+        self._images = []
+
+    def after_loss(self):
+        """Count one batch and keep the scores of its slices."""
+        if not self.training:
+            (logits, tumor_logits), (masks, _) = self.pred, self.y
+            self._count(logits, masks)
+            tumor = {"tumor_probability": tumor_logits.sigmoid()}
+            self._images.append(score_images(logits, masks) | tumor)
+
+    def after_validate(self):
+        """Average over patients, over slices, and over what the slices of each patient say."""
+        super().after_validate()
+        scores = {
+            name: torch.cat([batch[name] for batch in self._images]).cpu().numpy()
+            for name in self._images[0]
+        }
+        self.images = self.dl.dataset.slices.assign(**scores)
+        self.scores |= {
+            "liver_iou_per_image": float(scores["liver_iou"].mean()),
+            "tumor_iou_per_image": float(scores["tumor_iou"].mean()),
+            "confidence_per_image": float(scores["confidence"].mean()),
+        } | tumor_aucs(self.images)
+
+
+def tumor_aucs(images: pd.DataFrame) -> dict[str, float]:
+    """Areas under the ROC curve of tumour in a slice, and in a patient; NaN where all are alike.
+
+    Args:
+        images: A row per slice: `patient`, `label`, `tumor_probability`. A patient's probability is
+            that of the most suspicious slice.
+    """
+    by_patient = images.groupby("patient")[["label", "tumor_probability"]].max()
+    return {
+        f"tumor_auc_per_{name}": roc_area(table.label == TUMOR, table.tumor_probability)
+        for name, table in (("slice", images), ("patient", by_patient))
+    }
