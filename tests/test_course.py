@@ -190,6 +190,7 @@ def test_the_command_puts_badge_and_setup_cell_into_a_notebook(monkeypatch, tmp_
     path = tmp_path / "notebooks" / "01_a.ipynb"
     nbformat.write(notebook, path)
     monkeypatch.setattr(colab, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(repository, "repository_root", lambda: tmp_path)
     colab.refresh_all()
     title, setup, other = nbformat.read(path, as_version=4).cells
     page = "https://colab.research.google.com/github/someone/else/blob/main/notebooks/01_a.ipynb"
@@ -203,6 +204,7 @@ def test_the_command_leaves_the_courses_notebooks_as_they_are(monkeypatch, tmp_p
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     monkeypatch.setattr(colab, "repository_root", lambda: tmp_path)
+    monkeypatch.setattr(repository, "repository_root", lambda: tmp_path)
     colab.refresh_all()
     copies = [tmp_path / path.relative_to(ROOT) for path in NOTEBOOKS]
     assert [copy.read_bytes() for copy in copies] == [path.read_bytes() for path in NOTEBOOKS]

@@ -160,9 +160,9 @@ def test_without_resume_a_run_starts_anew(smoke_store, tmp_path, capsys):
 SCRIPT = """
 import sys
 from pathlib import Path
-from liverutils.datasets.store import SliceStore
-from liverutils.learners import train
-from liverutils.logs import RunLogs
+from liverutils.slices.store import SliceStore
+from liverutils.training.loop import train
+from liverutils.runs.logs import RunLogs
 sys.path.insert(0, sys.argv[3])
 from test_learners import make_learner
 train(make_learner(SliceStore.open(sys.argv[1])), 200, logs=RunLogs(sys.argv[2], "UNet"))

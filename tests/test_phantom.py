@@ -135,7 +135,7 @@ def test_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
 
 def test_killed_build_leaves_no_cohort(tmp_path):
     code = (
-        "from liverutils.datasets.phantom import make_cohort\n"
+        "from liverutils.phantom.write import make_cohort\n"
         f"make_cohort('phantom', {str(tmp_path / 'cohort')!r}, workers=1, progress=False)"
     )
     build = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)

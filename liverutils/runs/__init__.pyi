@@ -1,6 +1,7 @@
 """The catalogue of runs, their logs, and how two runs compare."""
 
 from .catalogue import choose as choose
+from .catalogue import on_data as on_data
 from .catalogue import read_catalogue as read_catalogue
 from .compare import comparable_groups as comparable_groups
 from .compare import compare_pair as compare_pair

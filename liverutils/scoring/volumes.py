@@ -96,6 +96,6 @@ def _sizes(predicted: np.ndarray, true: np.ndarray, spacing: Spacing) -> dict[st
     ml = voxel_mm3(spacing) / 1000
     return {
         "empty": ("neither", "one", "both")[list(voxels.values()).count(0)],
-        **{f"{name}mask_voxels": count for name, count in voxels.items()},
+        **{f"{name}_voxels": count for name, count in voxels.items()},
         **{f"{name}_ml": count * ml for name, count in voxels.items()},
     }

@@ -33,7 +33,7 @@ SLICES = 400
 PREDICT_AND_PRINT_MEMORY = """
 import sys
 from pathlib import Path
-from liverutils.predict import predict_scan
+from liverutils.prediction.scan_to_file import predict_scan
 from tests.benchmarks._fresh import memory_mb
 
 before = memory_mb()["VmHWM"]

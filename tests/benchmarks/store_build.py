@@ -32,8 +32,8 @@ from tests.benchmarks.common import alternate, report
 BUILD_AND_PRINT_MEMORY = """
 import sys
 from pathlib import Path
-from liverutils.datasets.sources import find_cases
-from liverutils.datasets.store import build_store
+from liverutils.sources.known import find_cases
+from liverutils.slices.build import build_store
 from tests.benchmarks._fresh import memory_mb
 
 before = memory_mb()["VmHWM"]
