@@ -84,7 +84,7 @@ def test_held_out_scores_follow_from_the_slices(finished):
     tables = read_run(logs.folder, "AlexNet")
     slices, test = tables["slices"], tables["test"].iloc[0]
     probabilities = slices[CLASSES].to_numpy()
-    assert slices.true.tolist() == learn.dls[2].dataset.slices.label.tolist()
+    assert slices.true.tolist() == learn.dls.test.dataset.slices.label.tolist()
     assert test.test_accuracy == pytest.approx((slices.predicted == slices.true).mean())
     assert test.test_auc_lesion == pytest.approx(score_auc(slices.true, probabilities)["auc"][2])
     scores = score_classes(slices.true.to_numpy(), probabilities)
@@ -128,7 +128,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished, smoke_store, tmp_pa
 def test_validation_and_test_never_see_augmentation(finished):
     learn, _, _ = finished
     assert learn.dls.train.dataset.augment is not None
-    for loader in (learn.dls.valid, learn.dls[2]):
+    for loader in (learn.dls.valid, learn.dls.test):
         first, second = ([images for images, _ in loader] for _ in range(2))
         assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
         rows = loader.dataset.rows
@@ -244,7 +244,7 @@ def test_a_resumed_budget_counts_what_was_spent(smoke_store, tmp_path, seconds_p
 
 def test_slices_are_classified_in_their_order(finished):
     learn, _, _ = finished
-    test = learn.dls[2].dataset
+    test = learn.dls.test.dataset
     table = slice_table(learn, test)
     assert table["index"].tolist() == test.slices["index"].tolist()
     one = slice_table(learn, test.of_volume(test.slices.volume.iloc[-1]))

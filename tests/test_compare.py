@@ -9,7 +9,7 @@ from scipy.stats import wilcoxon
 
 from liverutils.errors import BadInput
 from liverutils.runs import (
-    Run,
+    LoggedRun,
     compare_pair,
     compare_runs,
     holm,
@@ -140,7 +140,7 @@ def run_of(name, scores, patients=None, fingerprint="abc", held_out=None):
     table = pd.DataFrame({"patient": patients, "liver_dice": scores})
     split = {"test": patients if held_out is None else held_out}
     facts = {"data": {"fingerprint": fingerprint}, "split": split}
-    return Run(name, {"patients": table}, facts)
+    return LoggedRun(name, {"patients": table}, facts)
 
 
 def scores_of(seed, n=20, gain=0.0):
@@ -211,8 +211,8 @@ def test_a_seed_gives_the_same_interval():
         (run_of("B", [0.1, 0.2], fingerprint="xyz"), "different_data"),
         (run_of("B", [0.1, 0.2], fingerprint=None), "different_data"),
         (run_of("B", [0.1, 0.2], ["p0", "p0"]), "no_patients"),
-        (Run("B", {}, {}), "no_patients"),
-        (Run("B", {"patients": pd.DataFrame({"case": ["p0"]})}, {}), "no_patients"),
+        (LoggedRun("B", {}, {}), "no_patients"),
+        (LoggedRun("B", {"patients": pd.DataFrame({"case": ["p0"]})}, {}), "no_patients"),
     ],
 )
 def test_runs_that_cannot_be_compared(other, fault):

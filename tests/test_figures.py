@@ -13,7 +13,14 @@ import pytest
 from liverutils.course import results, show_runs
 from liverutils.figures import network_of, pareto_front, plot_bars, plot_epochs, plot_tradeoff
 from liverutils.figures.runs import confusion_of
-from liverutils.runs import Run, comparable_groups, kept_epoch, load_runs, read_catalogue, run_table
+from liverutils.runs import (
+    LoggedRun,
+    comparable_groups,
+    kept_epoch,
+    load_runs,
+    read_catalogue,
+    run_table,
+)
 from liverutils.scoring import SLICE_CLASSES, score_patient
 
 NOTEBOOK = Path(__file__).parent.parent / "notebooks" / "41_performance_comparison.ipynb"
@@ -27,7 +34,7 @@ def close_figures():
 
 def run_of(name, **tables):
     facts = tables.pop("facts", {})
-    return Run(name, {kind: pd.DataFrame(table) for kind, table in tables.items()}, facts)
+    return LoggedRun(name, {kind: pd.DataFrame(table) for kind, table in tables.items()}, facts)
 
 
 # Runs
@@ -114,9 +121,9 @@ def test_the_confusion_is_that_of_the_kept_epoch():
     rows = [{"epoch": epoch, "true": name} for epoch in (0, 1) for name in reversed(SLICE_CLASSES)]
     table = pd.DataFrame(rows).assign(**dict.fromkeys(SLICE_CLASSES, 0), extra=1)
     table.loc[(table.epoch == 0) & (table.true == "liver"), "no liver"] = 4
-    kept = Run("A", {"confusion": table}, {"best_epoch": 0})
+    kept = LoggedRun("A", {"confusion": table}, {"best_epoch": 0})
     assert confusion_of(kept)[1].tolist() == [4, 0, 0]
-    assert confusion_of(Run("A", {"confusion": table}, {})).sum() == 0
+    assert confusion_of(LoggedRun("A", {"confusion": table}, {})).sum() == 0
 
 
 def test_the_front_holds_what_none_beats():

@@ -106,7 +106,7 @@ def test_best_epoch_is_chosen_on_validation(finished):
 def test_held_out_scores_are_those_of_the_predicted_volumes(finished, smoke_store):
     learn, _, patients = finished
     row = patients.iloc[0]
-    slices = learn.dls[2].dataset.of_volume(row.volume)
+    slices = learn.dls.test.dataset.of_volume(row.volume)
     predicted = predict_volume(learn, smoke_store, slices) > 0
     true = smoke_store.true_mask(row.volume) > 0
     assert predicted.shape == true.shape

@@ -32,18 +32,20 @@ def test_batches_hold_the_store_s_slices(smoke_store, split):
 
 def test_each_part_shows_its_patients_and_each_slice_once(smoke_store, split):
     dls = slice_loaders(smoke_store, split, batch_size=7)
-    for number, patients in enumerate((split.train, split.valid, split.test)):
-        assert set(dls[number].dataset.slices.patient) == set(patients)
-        assert sorted(dls[number].get_idxs().tolist()) == list(range(len(dls[number].dataset)))
+    for part in ("train", "valid", "test"):
+        loader = getattr(dls, part)
+        assert set(loader.dataset.slices.patient) == set(getattr(split, part))
+        assert sorted(loader.get_idxs().tolist()) == list(range(len(loader.dataset)))
     assert sum(len(images) for images, _ in dls.valid) == len(dls.valid.dataset)
 
 
 def test_validation_and_test_never_see_augmentation(smoke_store, split):
     dls = slice_loaders(smoke_store, split, batch_size=8, augment=Augment(rotate=45, flip=0.5))
     plain = slice_loaders(smoke_store, split, batch_size=8)
-    for number in (1, 2):
+    for part in ("valid", "test"):
         for _ in range(2):
-            assert torch.equal(next(iter(dls[number]))[0], next(iter(plain[number]))[0])
+            shown, own = (next(iter(getattr(some, part)))[0] for some in (dls, plain))
+            assert torch.equal(shown, own)
     torch.manual_seed(0)
     changed = next(iter(dls.train))[0]
     torch.manual_seed(0)
@@ -52,7 +54,7 @@ def test_validation_and_test_never_see_augmentation(smoke_store, split):
 
 def test_labels_as_targets(smoke_store, split):
     dls = slice_loaders(smoke_store, split, batch_size=8, target="label")
-    _, labels = next(iter(dls[2]))
+    _, labels = next(iter(dls.test))
     assert labels.tolist() == smoke_store.slices.label[smoke_store.rows_of(split.test)[:8]].tolist()
 
 

@@ -157,9 +157,9 @@ def test_detection_is_told_by_slice_and_by_patient():
 
 def test_every_slice_of_a_validation_is_scored(finished):
     learn, _, _ = finished
-    learn.validate(dl=learn.dls[2])
+    learn.validate(dl=learn.dls.test)
     images = learn.scorer.images
-    assert len(images) == len(learn.dls[2].dataset)
+    assert len(images) == len(learn.dls.test.dataset)
     assert images.tumor_probability.between(0, 1).all()
     assert learn.scorer.scores["liver_iou_per_image"] == pytest.approx(images.liver_iou.mean())
 
@@ -195,7 +195,7 @@ def test_a_view_twice_cannot_be_joined(stores, tmp_path):
 
 def test_no_patient_is_on_both_sides(joined):
     dls = make_learner(joined).dls
-    train_slices, valid, test = (dls[i].dataset.slices for i in range(3))
+    train_slices, valid, test = (part.dataset.slices for part in dls)
     assert set(train_slices.view) == {"axial", "coronal", "sagittal"}
     assert not set(train_slices.patient) & (set(valid.patient) | set(test.patient))
 
@@ -248,7 +248,7 @@ def test_a_scan_cut_in_three_views_and_put_back_is_the_scan(stores, tmp_path):
     split = split_patients(store.slices, seed=0)
     dls = slice_loaders(store, split, batch_size=16, target="both", window=(0, 3))
     learn = multitask_learner(dls, Oracle())
-    slices = dls[2].dataset.of_volume(dls[2].dataset.slices.volume[0])
+    slices = dls.test.dataset.of_volume(dls.test.dataset.slices.volume[0])
     labels = predict_views(learn, store, slices)
     true = store.true_mask(slices.slices.volume[0])
     for predicted in labels.values():

@@ -12,7 +12,7 @@ import pandas as pd
 from liverutils.course.repository import repository_root
 from liverutils.files import written_aside
 from liverutils.prediction import LESION
-from liverutils.runs import Run, choose, comparable_groups, load_runs, read_catalogue
+from liverutils.runs import LoggedRun, choose, comparable_groups, load_runs, read_catalogue
 from liverutils.scoring import SLICE_CLASSES, Interval, bootstrap_interval, bootstrap_roc
 
 SEGMENTATION = ("patients.liver_dice", "lesions.found", "cost.ms_per_slice")
@@ -95,7 +95,10 @@ def _all_after(rule: str, waiting: dict[str, list[str]]) -> set[str]:
 
 
 def _tables(
-    task: str, runs: dict[str, Run], core: set[str], row: Callable[[Run], dict[str, str]]
+    task: str,
+    runs: dict[str, LoggedRun],
+    core: set[str],
+    row: Callable[[LoggedRun], dict[str, str]],
 ) -> list[str]:
     """The table of the core runs, and that of their variants folded away below it."""
     if not runs:
@@ -113,12 +116,12 @@ def _tables(
     return parts
 
 
-def _trained_on(runs: dict[str, Run]) -> str:
+def _trained_on(runs: dict[str, LoggedRun]) -> str:
     devices = sorted({run.facts["machine"]["device"] for run in runs.values()})
     return f"trained on {' and '.join(devices)}"
 
 
-def _segmentation_row(run: Run) -> dict[str, str]:
+def _segmentation_row(run: LoggedRun) -> dict[str, str]:
     patients = run.tables["patients"]
     return {
         "run": _link(run),
@@ -129,7 +132,7 @@ def _segmentation_row(run: Run) -> dict[str, str]:
     } | _costs(run)
 
 
-def _class_row(run: Run) -> dict[str, str]:
+def _class_row(run: LoggedRun) -> dict[str, str]:
     patients, slices = run.tables["patients"], run.tables["slices"]
     lesion = bootstrap_roc(slices.true == LESION, slices[SLICE_CLASSES[LESION]], slices.patient).auc
     return {
@@ -139,7 +142,7 @@ def _class_row(run: Run) -> dict[str, str]:
     } | _costs(run)
 
 
-def _costs(run: Run) -> dict[str, str]:
+def _costs(run: LoggedRun) -> dict[str, str]:
     cost = run.facts["cost"]
     return {
         "pixels": str(run.facts["data"]["size"]),
@@ -149,13 +152,13 @@ def _costs(run: Run) -> dict[str, str]:
     }
 
 
-def _lesions_found(run: Run) -> str:
+def _lesions_found(run: LoggedRun) -> str:
     lesions = run.tables["lesions"]
     true = lesions[~lesions.false_positive]
     return f"{int(true.found.sum())} of {len(true)}"
 
 
-def _link(run: Run) -> str:
+def _link(run: LoggedRun) -> str:
     """The run's name, with its executed notebook where it has one of its own."""
     notebook = Path("logs", "notebooks", f"{run.name}.ipynb")
     return f"[{run.name}]({notebook})" if (repository_root() / notebook).is_file() else run.name

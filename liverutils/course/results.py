@@ -6,12 +6,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from liverutils.runs import Run
+from liverutils.runs import LoggedRun
 
 
 def show_runs(
-    draw: Callable[[dict[str, Run]], Any],
-    runs: Mapping[str, Run],
+    draw: Callable[[dict[str, LoggedRun]], Any],
+    runs: Mapping[str, LoggedRun],
     names: Iterable[str],
     *needs: str,
     at_least: int = 1,
@@ -22,7 +22,8 @@ def show_runs(
         draw: Makes it of the runs found, in the order of `names`.
         runs: From `runs.load_runs`.
         names: The runs wanted; one in a sub-folder, `a/UNet`, is found as `UNet`.
-        needs: What each must have logged, as `Run.has` takes it; a run that lacks it is missing.
+        needs: What each must have logged, as `LoggedRun.has` takes it; a run that lacks it counts
+            as missing.
         at_least: With fewer runs nothing is shown.
     """
     found, missing = {}, []

@@ -23,7 +23,7 @@ def draw_gallery(learn: CourseLearner, gallery: Path | str, run: str) -> Path:
         gallery: The folder of all runs' pictures; this run's go to `<gallery>/<run>/`.
         run: Name of the run.
     """
-    test = learn.dls[2].dataset
+    test = learn.dls.test.dataset
     for volume in test.slices.volume.unique():
         _draw_patient(learn, test.of_volume(volume), Path(gallery), run)
     return contact_sheet(gallery, run)

@@ -25,7 +25,7 @@ from matplotlib.ticker import (
 from liverutils.figures.classes import plot_confusion
 from liverutils.figures.slices import picture_grid
 from liverutils.figures.style import LIVER_COLOUR, STRUCTURE_NAMES, TUMOR_COLOUR
-from liverutils.runs import Run, by_epoch, kept_epoch
+from liverutils.runs import LoggedRun, by_epoch, kept_epoch
 from liverutils.scoring import SLICE_CLASSES
 
 LINES = ("-", "--", ":", "-.")
@@ -46,7 +46,7 @@ def network_of(run: str) -> str:
 
 
 def plot_epochs(
-    runs: Mapping[str, Run],
+    runs: Mapping[str, LoggedRun],
     columns: Mapping[str, str],
     *,
     network: Callable[[str], str] = network_of,
@@ -71,7 +71,7 @@ def plot_epochs(
     return figure
 
 
-def plot_classes(run: Run, scores: Mapping[str, str]) -> Figure:
+def plot_classes(run: LoggedRun, scores: Mapping[str, str]) -> Figure:
     """Plot validation scores of one run class by class: what is not liver, liver, tumour.
 
     Args:
@@ -91,7 +91,7 @@ def plot_classes(run: Run, scores: Mapping[str, str]) -> Figure:
     return figure
 
 
-def plot_losses(runs: Mapping[str, Run]) -> Figure:
+def plot_losses(runs: Mapping[str, LoggedRun]) -> Figure:
     """Plot the mean training loss of each epoch against the validation loss, a frame per run."""
     figure, frames = picture_grid(len(runs), columns=4, row_height=2.2)
     for ax, (name, run) in zip(frames, runs.items(), strict=True):
@@ -133,7 +133,7 @@ def plot_bars(
     return figure
 
 
-def plot_confusions(runs: Mapping[str, Run]) -> Figure:
+def plot_confusions(runs: Mapping[str, LoggedRun]) -> Figure:
     """Plot the validation's confusion matrix at the kept epoch of each run."""
     figure, frames = picture_grid(len(runs), columns=3, row_height=3.0)
     for ax, (name, run) in zip(frames, runs.items(), strict=True):
@@ -145,7 +145,7 @@ def plot_confusions(runs: Mapping[str, Run]) -> Figure:
     return figure
 
 
-def confusion_of(run: Run) -> np.ndarray:
+def confusion_of(run: LoggedRun) -> np.ndarray:
     """Return slices by true (rows) and predicted class, (3, 3), at the kept epoch of a run."""
     table = run.tables["confusion"]
     kept = kept_epoch(run)
@@ -155,7 +155,7 @@ def confusion_of(run: Run) -> np.ndarray:
 
 
 def plot_learning_rates(
-    runs: Mapping[str, Run], *, network: Callable[[str], str] = network_of
+    runs: Mapping[str, LoggedRun], *, network: Callable[[str], str] = network_of
 ) -> Figure:
     """Plot the best validation accuracy against the learning rate, one line for each network."""
     best = pd.DataFrame(

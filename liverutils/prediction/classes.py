@@ -64,7 +64,7 @@ def score_held_out_classes(learn: CourseLearner, logs: RunLogs) -> pd.DataFrame:
     as `training.TimeBudget` wrote it. `_slices.csv` is the `slice_table` of the test patients,
     `_patients.csv` their `patient_table`, which is returned.
     """
-    test = learn.dls[2]
+    test = learn.dls.test
     with learn.no_bar(), learn.no_logging():
         learn.validate(dl=test)
     scores = learn.scorer.log_row("test")

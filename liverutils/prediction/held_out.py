@@ -73,7 +73,7 @@ def score_held_out(
         logs: Where the run writes.
         predict: Segments one scan, as `predict_volume` does.
     """
-    test = learn.dls[2]
+    test = learn.dls.test
     learn.validate(dl=test)
     learn.run_facts["scores"]["test"] = learn.scorer.log_row("test")
     logs.write("test", pd.DataFrame([{"epoch": learn.best_epoch} | learn.scorer.log_row("test")]))

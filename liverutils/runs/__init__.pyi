@@ -1,5 +1,6 @@
 """The catalogue of runs, their logs, and how two runs compare."""
 
+from .catalogue import PlannedRun as PlannedRun
 from .catalogue import choose as choose
 from .catalogue import on_data as on_data
 from .catalogue import read_catalogue as read_catalogue
@@ -9,7 +10,7 @@ from .compare import compare_runs as compare_runs
 from .compare import holm as holm
 from .compare import paired_scores as paired_scores
 from .compare import score_table as score_table
-from .logged import Run as Run
+from .logged import LoggedRun as LoggedRun
 from .logged import at_kept_epoch as at_kept_epoch
 from .logged import by_epoch as by_epoch
 from .logged import kept_epoch as kept_epoch

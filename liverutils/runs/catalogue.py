@@ -15,7 +15,7 @@ PROFILES = ("smoke", "cpu", "gpu")
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One notebook with its parameters under one profile.
 
     Attributes:
@@ -48,7 +48,7 @@ class Run:
         return yaml.safe_dump(self.parameters, default_flow_style=True, width=float("inf")).strip()
 
 
-def read_catalogue(path: Path | str, profile: str) -> dict[str, Run]:
+def read_catalogue(path: Path | str, profile: str) -> dict[str, PlannedRun]:
     """Read the catalogue under a profile; return the runs by name.
 
     Parameters are those that the profile sets for every run that declares them, then the run's
@@ -67,7 +67,7 @@ def read_catalogue(path: Path | str, profile: str) -> dict[str, Run]:
     }
 
 
-def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Path) -> Run:
+def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Path) -> PlannedRun:
     notebook = path.parent / f"{entry['notebook']}.ipynb"
     declared = _declared(notebook)
     own = {"run_name": name} if "run_name" in declared else {}
@@ -80,7 +80,7 @@ def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Pat
             fault="unknown_parameter",
         )
     shared = {key: value for key, value in common["parameters"].items() if key in declared}
-    return Run(
+    return PlannedRun(
         name=name,
         notebook=notebook,
         set=entry["set"],
@@ -99,7 +99,7 @@ def _declared(notebook: Path) -> dict[str, Any]:
     return {name: literal_eval(facts["default"]) for name, facts in parameters.items()}
 
 
-def on_data(run: Run, dataset: str, data_dir: str) -> Run:
+def on_data(run: PlannedRun, dataset: str, data_dir: str) -> PlannedRun:
     """Return the run on another data set, under a name of its own: `UNet` becomes `UNet_lits`.
 
     So that runs on anyone's data never overwrite the reference runs' logs and pictures.
@@ -113,8 +113,8 @@ def on_data(run: Run, dataset: str, data_dir: str) -> Run:
 
 
 def choose(
-    runs: dict[str, Run], chosen_set: str | None = None, names: str | None = None
-) -> list[Run]:
+    runs: dict[str, PlannedRun], chosen_set: str | None = None, names: str | None = None
+) -> list[PlannedRun]:
     """Return the runs of a set ("core", "study" or "all"), or those named, separated by spaces.
 
     Raises:

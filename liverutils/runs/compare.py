@@ -7,11 +7,11 @@ import pandas as pd
 from scipy.stats import wilcoxon
 
 from liverutils.errors import BadInput
-from liverutils.runs.logged import Run
+from liverutils.runs.logged import LoggedRun
 from liverutils.scoring import bootstrap_interval, summarise
 
 
-def score_table(runs: dict[str, Run], *, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
+def score_table(runs: dict[str, LoggedRun], *, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
     """Summarise the held-out patients of every run: `scoring.summarise` with the column `run`.
 
     Runs without scored patients are left out.
@@ -28,7 +28,7 @@ def score_table(runs: dict[str, Run], *, n: int = 10_000, seed: int = 0) -> pd.D
     return pd.concat(rows, ignore_index=True)
 
 
-def check_comparable(runs: dict[str, Run]) -> None:
+def check_comparable(runs: dict[str, LoggedRun]) -> None:
     """Refuse runs whose scores cannot be set side by side.
 
     Raises:
@@ -62,12 +62,12 @@ def check_comparable(runs: dict[str, Run]) -> None:
             )
 
 
-def comparable_groups(runs: dict[str, Run]) -> list[dict[str, Run]]:
+def comparable_groups(runs: dict[str, LoggedRun]) -> list[dict[str, LoggedRun]]:
     """Sort the runs with one row per scored patient into groups that may be compared.
 
     The largest group comes first; see `check_comparable` for what may be compared.
     """
-    groups: dict[tuple, dict[str, Run]] = {}
+    groups: dict[tuple, dict[str, LoggedRun]] = {}
     for name, run in runs.items():
         if run.has("patients.patient") and run.tables["patients"]["patient"].is_unique:
             same = (_scored_patients(run), run.held_out, run.fingerprint)
@@ -76,7 +76,7 @@ def comparable_groups(runs: dict[str, Run]) -> list[dict[str, Run]]:
 
 
 def compare_runs(
-    runs: dict[str, Run],
+    runs: dict[str, LoggedRun],
     score: str = "liver_dice",
     *,
     baseline: str | None = None,
@@ -123,7 +123,7 @@ def compare_runs(
     return table.assign(p_holm=holm(table["p"].to_numpy()))
 
 
-def paired_scores(runs: dict[str, Run], score: str) -> pd.DataFrame:
+def paired_scores(runs: dict[str, LoggedRun], score: str) -> pd.DataFrame:
     """Return one score of all runs: a row per patient, a column per run.
 
     Raises:
@@ -173,7 +173,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return corrected
 
 
-def _scored_patients(run: Run) -> frozenset[str]:
+def _scored_patients(run: LoggedRun) -> frozenset[str]:
     patients = run.tables.get("patients", pd.DataFrame()).get("patient", pd.Series(dtype=str))
     if len(patients) == 0 or patients.duplicated().any():
         raise BadInput(

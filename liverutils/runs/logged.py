@@ -12,7 +12,7 @@ from liverutils.runs.logs import find_runs, read_facts, read_run
 
 
 @dataclass(frozen=True)
-class Run:
+class LoggedRun:
     """The logs of one run.
 
     Attributes:
@@ -55,19 +55,19 @@ class Run:
         return name is None or name in logged
 
 
-def load_runs(logs_dir: Path | str) -> dict[str, Run]:
+def load_runs(logs_dir: Path | str) -> dict[str, LoggedRun]:
     """Read every run in `logs_dir` and its sub-folders, ours or others' in the same layout.
 
     Raises:
         BadInput: The folder is missing or holds no logs, or a file is broken.
     """
     return {
-        name: Run(name, read_run(stem.parent, stem.name), read_facts(stem.parent, stem.name))
+        name: LoggedRun(name, read_run(stem.parent, stem.name), read_facts(stem.parent, stem.name))
         for name, stem in find_runs(logs_dir).items()
     }
 
 
-def gather(runs: dict[str, Run], table: str) -> pd.DataFrame:
+def gather(runs: dict[str, LoggedRun], table: str) -> pd.DataFrame:
     """Put one table of all runs that have it into one, with the column `run` in front.
 
     Columns that only some runs have are NaN in the others; no run at all gives an empty table.
@@ -79,7 +79,7 @@ def gather(runs: dict[str, Run], table: str) -> pd.DataFrame:
     return together[["run", *together.columns.drop("run")]]
 
 
-def run_table(runs: dict[str, Run]) -> pd.DataFrame:
+def run_table(runs: dict[str, LoggedRun]) -> pd.DataFrame:
     """One row per run: how long it trained, what it cost and what it reached.
 
     Returns:
@@ -96,7 +96,7 @@ def run_table(runs: dict[str, Run]) -> pd.DataFrame:
     return pd.DataFrame([_run_row(run) for run in runs.values()])
 
 
-def kept_epoch(run: Run) -> int | None:
+def kept_epoch(run: LoggedRun) -> int | None:
     """The epoch whose weights were kept, else that of the least validation loss, else None."""
     if "best_epoch" in run.facts:
         return run.facts["best_epoch"]
@@ -104,13 +104,13 @@ def kept_epoch(run: Run) -> int | None:
     return int(by_epoch(run, "val")["val_loss"].idxmin()) if losses.notna().any() else None
 
 
-def at_kept_epoch(run: Run, table: str) -> pd.Series:
+def at_kept_epoch(run: LoggedRun, table: str) -> pd.Series:
     """Return the numbers of a table at `kept_epoch`, or at the last one where that is not there."""
     rows, kept = by_epoch(run, table), kept_epoch(run)
     return rows.loc[kept] if kept in rows.index else rows.iloc[-1]
 
 
-def by_epoch(run: Run, table: str) -> pd.DataFrame:
+def by_epoch(run: LoggedRun, table: str) -> pd.DataFrame:
     """Return the numbers of a table by epoch; what has several rows an epoch is averaged.
 
     Raises:
@@ -123,7 +123,7 @@ def by_epoch(run: Run, table: str) -> pd.DataFrame:
     return numbers.groupby("epoch").mean(numeric_only=True)
 
 
-def _run_row(run: Run) -> dict[str, float | str]:
+def _run_row(run: LoggedRun) -> dict[str, float | str]:
     epochs = {part: by_epoch(run, part) for part in ("train", "val", "test") if part in run.tables}
     runtime = run.tables.get("runtime", pd.DataFrame()).get("runtime", pd.Series([np.nan]))
     row = {

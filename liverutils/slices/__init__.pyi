@@ -11,6 +11,7 @@ from .cut import cut_case as cut_case
 from .cut import cut_picture as cut_picture
 from .joined import join_views as join_views
 from .loaders import SliceLoader as SliceLoader
+from .loaders import SliceLoaders as SliceLoaders
 from .loaders import gathered_ahead as gathered_ahead
 from .loaders import slice_loaders as slice_loaders
 from .resampling import Resampler as Resampler

@@ -5,7 +5,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import psutil
@@ -103,6 +103,21 @@ def gathered_ahead(batches: Iterator, pin: bool) -> Iterator:
         abandoned.set()
 
 
+class SliceLoaders(DataLoaders):
+    """The loaders of a split by patient: `train`, `valid` and `test`.
+
+    Attributes:
+        facts: What the batches are made of, for the logs and the weights.
+    """
+
+    facts: dict[str, Any]
+
+    @property
+    def test(self) -> SliceLoader:
+        """The held-out patients."""
+        return self[2]
+
+
 def slice_loaders(
     store: SliceStore,
     split: Split,
@@ -114,14 +129,12 @@ def slice_loaders(
     sampling: Sampling = "natural",
     augment: Augment | None = None,
     device: torch.device | str = "cpu",
-) -> DataLoaders:
-    """Return the loaders `train`, `valid` and, as `dls[2]`, `test` of a split by patient.
+) -> SliceLoaders:
+    """Return the loaders of a split by patient.
 
     Batches are images (B, 2 * context_slices + 1, H, W) float32 in -1…1 and targets: masks
     (B, H, W) int64, labels (B,) int64, or a tuple of both. The store lies on the device where it
     takes at most 40 % of its free memory; else batches are gathered ahead by a thread.
-
-    `dls.facts` says what the batches are made of, for the logs and the weights.
 
     Args:
         store: The slices.
@@ -169,7 +182,7 @@ def slice_loaders(
             device=device,
         )
 
-    dls = DataLoaders(
+    dls = SliceLoaders(
         loader(split.train, training=True),
         loader(split.valid, training=False),
         loader(split.test, training=False),

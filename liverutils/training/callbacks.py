@@ -221,7 +221,7 @@ class TimeBudget(Callback):
 
     def _score_test(self, phases: list[float], elapsed: float):
         with self.learn.validation_context(inner=True):
-            self.learn._do_epoch_validate(dl=self.dls[2])
+            self.learn._do_epoch_validate(dl=self.dls.test)
         scores = self.learn.scorer.log_row("test")
         first = ("epoch", "test_phase", "test_loss", "test_accuracy", "time_elapsed")
         columns = dict.fromkeys(first) | scores

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
-from fastai.callback.core import Callback, CancelEpochException
-from fastai.data.core import DataLoaders
+from fastai.callback.core import CancelEpochException
 from fastai.learner import Learner, ValueMetric
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import trainable_params
@@ -15,15 +15,37 @@ from torch import Tensor, nn
 from liverutils.errors import BadInput
 from liverutils.models import TwoTasks, build_loss
 from liverutils.scoring import SLICE_CLASSES
-from liverutils.training.callbacks import EpochSeed, StepLosses
+from liverutils.slices import SliceLoaders
+from liverutils.training.callbacks import EpochSeed, KeepBest, StepLosses, WriteLogs
 from liverutils.training.precision import Settings, use_settings
-from liverutils.training.scorers import ClassScores, MultiTaskScores, PatientScores
+from liverutils.training.scorers import ClassScores, MultiTaskScores, PatientScores, Scorer
 
 
 class CourseLearner(Learner):
-    """A fastai Learner that can begin at a later epoch, without replaying those before it."""
+    """A fastai Learner that can begin at a later epoch, without replaying those before it.
 
+    Attributes:
+        dls: The loaders, of a split by patient.
+        scorer: Scores each validation.
+        settings: How the network is computed; `use_settings` sets them.
+        facts: What this kind of learner adds to what the logs say of the training.
+        run_facts: What the run was, as run.json has it; from `train` on.
+        best_epoch: The epoch whose weights the model has; from `train` on.
+        first_epoch: The epoch that a fit begins with.
+        step_losses, keep_best, write_logs: fastai hangs each callback on its learner; the last two
+            are there while `train` runs.
+    """
+
+    dls: SliceLoaders
+    scorer: Scorer
+    settings: Settings
+    facts: dict[str, Any]
+    run_facts: dict[str, Any]
+    best_epoch: int
     first_epoch = 0
+    step_losses: StepLosses
+    keep_best: KeepBest
+    write_logs: WriteLogs
 
     def _do_fit(self):
         if self.first_epoch and hasattr(self, "progress"):
@@ -34,7 +56,7 @@ class CourseLearner(Learner):
 
 
 def segmentation_learner(
-    dls: DataLoaders,
+    dls: SliceLoaders,
     model: nn.Module,
     *,
     loss: str = "dice_cross_entropy",
@@ -63,7 +85,7 @@ def segmentation_learner(
 
 
 def multitask_learner(
-    dls: DataLoaders,
+    dls: SliceLoaders,
     model: nn.Module,
     *,
     loss: str = "dice_cross_entropy",
@@ -95,7 +117,7 @@ def multitask_learner(
 
 
 def classification_learner(
-    dls: DataLoaders,
+    dls: SliceLoaders,
     model: nn.Module,
     *,
     class_weights: str = "none",
@@ -145,10 +167,10 @@ def _check_classes(part: str, labels: Tensor) -> None:
 
 
 def _learner(
-    dls: DataLoaders,
+    dls: SliceLoaders,
     model: nn.Module,
     loss_func: nn.Module,
-    scorer: Callback,
+    scorer: Scorer,
     shown: dict[str, str],
     lr: float,
     weight_decay: float,
@@ -172,5 +194,5 @@ def _learner(
     return learn
 
 
-def _score(scorer: Callback, name: str) -> float:
+def _score(scorer: Scorer, name: str) -> float:
     return scorer.scores[name]

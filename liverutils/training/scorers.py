@@ -1,6 +1,6 @@
 """What a validation epoch is scored by."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,37 @@ from liverutils.scoring import (
 )
 
 
-class PatientScores(Callback):
+class Scorer(Callback):
+    """Scores each validation.
+
+    Attributes:
+        scores: Name → score of the last validation.
+    """
+
+    order = 40
+    scores: dict[str, float]
+
+    @property
+    def selection_score(self) -> float:
+        """What the best epoch is chosen by."""
+        raise NotImplementedError
+
+    @property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """Further tables that each epoch logs: name → columns."""
+        return {}
+
+    def log_row(self, part: str) -> dict[str, float]:
+        """Return the scores under the column names of the logs; `part` is "val" or "test"."""
+        return {f"{part}_{name}": value for name, value in self.scores.items()}
+
+
+class PatientScores(Scorer):
     """Score each validation by patient: pixels are counted on the device while it runs.
 
     Afterwards `scores` holds the means over patients that `scoring.PatientCounts` makes, and the
     mean loss over slices.
     """
-
-    order = 40
-    tables: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def before_validate(self):
         """Start counting; a patient is known by the loader's table."""
@@ -64,14 +86,12 @@ class PatientScores(Callback):
         return scores | {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
 
 
-class ClassScores(Callback):
+class ClassScores(Scorer):
     """Score each validation over its slices, which show no liver, liver, or liver with lesion.
 
     Afterwards `scores` holds what `scoring.score_classes` makes of them, the area under the ROC
     curve of lesion against none, and the mean loss.
     """
-
-    order = 40
 
     def before_validate(self):
         """Start collecting."""
@@ -109,10 +129,6 @@ class ClassScores(Callback):
     def selection_score(self) -> float:
         """What the best epoch is chosen by: accuracy, averaged over the classes."""
         return self.scores["balanced_accuracy"]
-
-    def log_row(self, part: str) -> dict[str, float]:
-        """Return the scores under the column names of the logs; `part` is "val" or "test"."""
-        return {f"{part}_{name}": value for name, value in self.scores.items()}
 
     @property
     def tables(self) -> dict[str, dict[str, Any]]:

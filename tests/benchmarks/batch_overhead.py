@@ -25,7 +25,7 @@ import nbformat
 
 from liverutils.course import repository_root
 from liverutils.phantom import make_cohort
-from liverutils.runs import Run, choose, read_catalogue, read_facts, read_run
+from liverutils.runs import PlannedRun, choose, read_catalogue, read_facts, read_run
 from liverutils.runs.logs import find_runs
 from liverutils.slices import build_store
 from liverutils.sources import find_cases
@@ -59,7 +59,7 @@ def main() -> None:
     report("batch_overhead", [row | {"share": row["overhead"] / row["total"]} for row in rows])
 
 
-def logs_of(runs: list[Run], logs: Path) -> dict[str, list[Path]]:
+def logs_of(runs: list[PlannedRun], logs: Path) -> dict[str, list[Path]]:
     """The logs that carry a run's name or begin with it, as its notebook's baselines do."""
     names, stems = sorted((run.name for run in runs), key=len), find_runs(logs).values()
     owners = {
@@ -102,7 +102,7 @@ def logged_training(logs: list[Path], start: str, end: str) -> float:
     )
 
 
-def data_rows(runs: list[Run]) -> list[dict]:
+def data_rows(runs: list[PlannedRun]) -> list[dict]:
     """Make the phantom and the stores that the runs read; time each."""
     stores = {
         (run.value("view"), run.value("image_size"))

@@ -74,8 +74,8 @@ class ScoringStopwatch(Stopwatch):
     def _score(self):
         stopped_at = self.elapsed()
         dices = {
-            f"{part}_liver_dice": liver_dice(self.learn, self.dls[number].dataset)
-            for number, part in ((1, "valid"), (2, "test"))
+            f"{part}_liver_dice": liver_dice(self.learn, getattr(self.dls, part).dataset)
+            for part in ("valid", "test")
         }
         self.model.train()
         self.curve.append({"seconds": stopped_at} | dices)
