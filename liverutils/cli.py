@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         " finding is an error; warnings do not count.",
     )
     _add_source(verify)
+    _add_workers(verify)
     verify.set_defaults(command=_verify)
 
     predict = commands.add_parser(
@@ -199,13 +200,11 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from tqdm.auto import tqdm
-
     from liverutils.scans import verify_cases
     from liverutils.sources import find_cases
 
     cases = find_cases(options.source, options.raw)
-    table = verify_cases(tqdm(cases, "verifying", unit="scan", disable=not sys.stderr.isatty()))
+    table = verify_cases(cases, workers=options.workers, progress=sys.stderr.isatty())
     rows = [
         (case.patient, case.volume, _times(case.shape), _times(case.spacing_mm, ".2f"),
          case.severity, case.faults.replace(",", ""))

@@ -21,7 +21,7 @@ def in_processes(
     workers = workers or os.cpu_count() or 1
     if isinstance(items, Sized):
         workers = min(workers, len(items))
-    if workers == 1:
+    if workers <= 1:
         yield from map(function, items)
         return
     # Not multiprocessing's own pool: forked, it would inherit torch's threads; spawned, it would

@@ -58,7 +58,7 @@ def test_it_becomes_a_store(written, patients, tmp_path):
 
 def test_it_is_clean(written):
     source, folder = written
-    table = verify_cases(find_cases(source, folder))
+    table = verify_cases(find_cases(source, folder), workers=1)
     assert (table.severity == "ok").all(), table.findings.tolist()
 
 

@@ -166,6 +166,21 @@ def test_keep_going_builds_the_rest_and_says_what_it_left_out(smoke_raw, tmp_pat
     assert skipped["fault"] == "truncated_gzip"
 
 
+def _raise_type_error(files):
+    raise TypeError("no such dtype")
+
+
+def test_a_scan_that_breaks_its_reader_is_left_out_or_named(smoke_raw, tmp_path):
+    cases = find_cases("phantom-smoke", smoke_raw)[:2]
+    cases[0] = replace(cases[0], read=_raise_type_error)
+    arguments = {"size": 16, "workers": 1, "progress": False}
+    with pytest.raises(BadInput, match="TypeError") as caught:
+        build_store(cases, tmp_path / "store", **arguments)
+    assert caught.value.fault == "unreadable_scan"
+    store = build_store(cases, tmp_path / "store", keep_going=True, **arguments)
+    assert [case["fault"] for case in store.info["skipped"]] == ["unreadable_scan"]
+
+
 def _copy_with_a_truncated_scan(smoke_raw: Path, raw: Path) -> Path:
     raw.mkdir()
     for path in smoke_raw.iterdir():

@@ -275,7 +275,7 @@ def test_planted_fault_is_named(tiny_case, tmp_path, what):
 
 def test_phantom_is_clean(phantom):
     smoke = [make_patient(COHORTS["phantom-smoke"], number) for number in range(3)]
-    table = verify_cases([phantom, *smoke])
+    table = verify_cases([phantom, *smoke], workers=1)
     assert (table.severity == "ok").all(), table.findings.tolist()
 
 
@@ -295,12 +295,30 @@ def test_grey_pictures_are_not_judged_as_hu(tiny_case):
 def test_table_has_one_row_per_case(tiny_case, tmp_path):
     broken = stored(cut)(tiny_case, tmp_path)
     warned = with_image(far_tumor)(tiny_case, tmp_path)
-    table = verify_cases([tiny_case, broken, warned])
+    table = verify_cases([tiny_case, broken, warned], workers=1)
     assert table.severity.tolist() == ["ok", "error", "warning"]
     assert table.faults.tolist() == ["", "truncated_gzip", "tumor_outside_liver"]
     assert table["shape"][0] == tiny_case.image.shape and pd.isna(table["shape"][1])
     assert [len(sentences) for sentences in table.findings] == [0, 1, 1]
     assert "volume-0.nii.gz" in table.findings[1][0]
+
+
+def raise_type_error(files):
+    raise TypeError("ufunc 'add' did not contain a loop\nwith signature")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_scan_that_breaks_its_reader_does_not_end_the_cohort(tiny_case, workers):
+    """In this process and in others: any exception is a finding that names its type."""
+    breaking = CaseFiles("folder", "b", "scan-2", Path("b"), None, raise_type_error)
+    table = verify_cases([breaking, tiny_case], workers=workers)
+    assert table.faults.tolist() == ["unreadable_scan", ""]
+    (sentence,) = table.findings[0]
+    assert sentence.startswith("scan-2: ") and "TypeError" in sentence and "\n" not in sentence
+
+
+def test_no_scan_is_an_empty_table():
+    assert len(verify_cases([])) == 0
 
 
 def test_every_fault_that_is_raised_or_checked_is_explained():

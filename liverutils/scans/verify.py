@@ -1,14 +1,16 @@
 """What can be wrong with a scan, each with a name and a sentence that tells what to do."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
+from liverutils.parallel import in_processes
 from liverutils.scans.case import LIVER, LOWEST_HU, TUMOR, Case
 
 Severity = Literal["error", "warning"]
@@ -61,6 +63,7 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     # Files
     "missing": ("error", "The path does not exist; check it."),
     "no_cases": ("error", "The folder holds no scans of this data set; check path and source."),
+    "unreadable_scan": ("error", "The scan cannot be read; export it again or leave it out."),
     "unknown_source": ("error", "No data set of this name is known."),
     "duplicate_cases": ("error", "Two files claim to be the same scan; remove one."),
     "broken_archive": ("error", "The archive is cut short or damaged; download it again."),
@@ -115,33 +118,60 @@ def verify_case(files: Loadable | Case) -> list[Finding]:
     return _inspect(files)[1]
 
 
-def verify_cases(cases: Iterable[Loadable | Case]) -> pd.DataFrame:
-    """Verify scans one after the other; one row per scan.
+def verify_cases(
+    cases: Sequence[Loadable | Case], *, workers: int | None = None, progress: bool = False
+) -> pd.DataFrame:
+    """Verify scans; one row per scan, whatever befalls the reading of one.
+
+    Args:
+        cases: What `sources.find_cases` returns, or cases in memory.
+        workers: Processes, each holding one scan; one per core by default, 1 stays in this one.
+        progress: Show a progress bar.
 
     Returns:
         patient, volume, shape, spacing_mm (None where unread or unknown), severity ("ok",
         "warning" or "error"), faults (names, comma-separated) and findings (list of sentences).
     """
-    rows = []
-    for files in cases:
-        case, findings = _inspect(files)
-        rows.append(
-            {
-                "patient": files.patient,
-                "volume": files.volume,
-                "shape": case.image.shape if case else None,
-                "spacing_mm": case.spacing if case and case.spacing_known else None,
-                "severity": _worst(findings),
-                "faults": ", ".join(finding.fault for finding in findings),
-                "findings": [finding.sentence for finding in findings],
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = in_processes(_verified_row, cases, workers)
+    bar = tqdm(rows, "verifying", len(cases), unit="scan", disable=not progress)
+    return pd.DataFrame(list(bar))
+
+
+def read_case(files: Loadable) -> Case:
+    """Load a scan; whatever its reading raises becomes BadInput, so that a cohort can go on.
+
+    Raises:
+        BadInput: As `files.load()`; unreadable_scan for any other exception, with its type.
+    """
+    try:
+        return files.load()
+    except BadInput:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise BadInput(
+            f"{files.volume}: {FAULTS['unreadable_scan'][1].rstrip('.')}"
+            f" ({type(error).__name__}: {reason}).",
+            fault="unreadable_scan",
+        ) from error
+
+
+def _verified_row(files: Loadable | Case) -> dict[str, object]:
+    case, findings = _inspect(files)
+    return {
+        "patient": files.patient,
+        "volume": files.volume,
+        "shape": case.image.shape if case else None,
+        "spacing_mm": case.spacing if case and case.spacing_known else None,
+        "severity": _worst(findings),
+        "faults": ", ".join(finding.fault for finding in findings),
+        "findings": [finding.sentence for finding in findings],
+    }
 
 
 def _inspect(files: Loadable | Case) -> tuple[Case | None, list[Finding]]:
     try:
-        case = files if isinstance(files, Case) else files.load()
+        case = files if isinstance(files, Case) else read_case(files)
     except BadInput as error:
         severity = FAULTS[error.fault][0]
         return None, [Finding(error.fault, severity, str(error))]

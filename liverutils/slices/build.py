@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from liverutils.errors import BadInput
 from liverutils.files import one_at_a_time, write_json, written_aside
 from liverutils.parallel import in_processes
-from liverutils.scans import View, write_nifti
+from liverutils.scans import View, read_case, write_nifti
 from liverutils.slices.cut import cut_case
 from liverutils.slices.store import SliceStore
 from liverutils.sources import SOURCES, CaseFiles, fingerprint
@@ -107,7 +107,7 @@ def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[d
 
 def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:
     try:
-        case = files.load()
+        case = read_case(files)
         if case.mask is None:
             raise BadInput(
                 f"Scan {files.volume} has no labels: a store needs them; to segment a scan "
