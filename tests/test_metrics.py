@@ -110,13 +110,26 @@ def test_surface_dice_counts_what_is_within_two_millimetres():
     assert score_volume(two_planes_off, true, (1.5, 1.0, 1.0))["surface_dice_2mm"] < 1
 
 
-def test_the_border_of_the_volume_is_surface():
-    everything = np.ones((6, 6, 6), bool)
-    all_but_the_outer_layer = cube((1, 1, 1), 4, (6, 6, 6))
-    scores = score_volume(everything, all_but_the_outer_layer, MM)
-    assert scores["assd_mm"] > 0
-    in_the_middle = np.pad(everything, 3), np.pad(all_but_the_outer_layer, 3)
-    assert scores["assd_mm"] == score_volume(*in_the_middle, MM)["assd_mm"]
+def test_where_the_edge_of_the_volume_cuts_a_mask_off_is_no_surface():
+    true, predicted = np.zeros((2, 7, 7, 8), bool)
+    true[2:5, 2:5, :4] = True
+    predicted[2:5, 2:5, :6] = True
+    # Each is a column of 3 x 3 that begins at the volume's first slice. Its surface are the 8 outer
+    # voxels of every slice and the middle of the last one: 4 x 8 + 1 and 6 x 8 + 1. The middle of
+    # the shorter one's end lies 1 mm inside the longer one's side; of the longer one two rings lie
+    # 1 and 2 mm beyond, and the middle of its end 2.
+    scores = score_volume(predicted, true, MM)
+    assert scores["assd_mm"] == pytest.approx((1 + 8 * 1 + 8 * 2 + 2) / (33 + 49))
+    # In the middle of a larger volume the columns' beginnings are surface too, 1 voxel more each,
+    # and those lie on each other.
+    scores = score_volume(np.pad(predicted, 1), np.pad(true, 1), MM)
+    assert scores["assd_mm"] == pytest.approx((1 + 8 * 1 + 8 * 2 + 2) / (34 + 50))
+
+
+def test_a_mask_that_fills_the_volume_has_no_surface_to_measure_from():
+    scores = score_volume(np.ones((6, 6, 6), bool), cube((1, 1, 1), 4, (6, 6, 6)), MM)
+    assert np.isnan([scores["assd_mm"], scores["hd95_mm"]]).all()
+    assert scores["surface_dice_2mm"] == pytest.approx(1)
 
 
 def test_a_picture_is_scored_like_a_volume():
@@ -197,7 +210,8 @@ def blobs(seed, shape=(40, 36, 30)):
 
 @pytest.mark.parametrize("shape", [(40, 36, 30), (60, 50)])
 def test_agrees_with_monai(shape):
-    predicted, true = blobs(0, shape)
+    # Away from the edge, which for MONAI is surface.
+    predicted, true = (np.pad(mask, 1) for mask in blobs(0, shape))
     spacing = (0.8, 0.7, 2.5)[: len(shape)]
     scores = score_volume(predicted, true, spacing)
     batch = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, true)]
@@ -219,8 +233,7 @@ def check_against_other_packages(predicted, true, spacing):
     scores = score_volume(predicted, true, spacing)
     check_against_surface_distance(scores, predicted, true, spacing)
     check_overlap_against_simpleitk(scores, predicted, true)
-    box = ndimage.find_objects((predicted | true).astype(np.uint8))[0]
-    check_surfaces_against_simpleitk(scores, predicted[box], true[box], spacing)
+    check_surfaces_against_simpleitk(scores, predicted, true, spacing)
 
 
 def check_against_surface_distance(scores, predicted, true, spacing):
@@ -259,9 +272,9 @@ def check_surfaces_against_simpleitk(scores, predicted, true, spacing):
     sitk = pytest.importorskip("SimpleITK")
     surfaces = []
     for mask in (predicted, true):
-        image = sitk.GetImageFromArray(np.pad(mask.astype(np.uint8), 1))
+        image = sitk.GetImageFromArray(mask.astype(np.uint8))
         image.SetSpacing(spacing[::-1])
-        surfaces.append(image - sitk.BinaryErode(image, [1] * 3, sitk.sitkCross, 0.0, 1.0, False))
+        surfaces.append(image - sitk.BinaryErode(image, [1] * 3, sitk.sitkCross, 0.0, 1.0, True))
     on_surface = [sitk.GetArrayFromImage(surface) > 0 for surface in surfaces]
     distance_to = [
         np.abs(sitk.GetArrayFromImage(sitk.SignedMaurerDistanceMap(surface, False, False, True)))

@@ -57,7 +57,7 @@ def check_pair(
 def crop_to_union(predicted: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Crop both masks to the box around them and add a background voxel on every side.
 
-    That voxel makes the volume's border a surface where a mask touches it.
+    Beyond the volume's edge counts as background.
     """
     boxes = ndimage.find_objects((predicted | true).view(np.uint8))
     box = boxes[0] if boxes else (slice(0, 0),) * true.ndim

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 from scipy.spatial import KDTree
 
 from liverutils.scoring.names import DISTANCES
@@ -14,18 +15,42 @@ def surface_scores(
     predicted: np.ndarray, true: np.ndarray, spacing: Spacing
 ) -> dict[str, torch.Tensor]:
     """Return the scores of two surfaces; NaN where there is no surface or no spacing."""
-    from monai.metrics.utils import get_mask_edges
-
     if spacing is None or not (predicted.any() and true.any()):
         return dict.fromkeys((*DISTANCES, "surface_dice_2mm"), torch.tensor(np.nan))
-    predicted, true = crop_to_union(predicted, true)
-    edges = get_mask_edges(predicted, true, crop=False)
-    distances = _surface_distances(*edges, spacing)
+    return {
+        **_distance_scores(predicted, true, spacing),
+        "surface_dice_2mm": torch.tensor(
+            _surface_dice(*crop_to_union(predicted, true), spacing, 2.0)
+        ),
+    }
+
+
+def _distance_scores(
+    predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float]
+) -> dict[str, torch.Tensor]:
+    box = _box_around(predicted | true)
+    surfaces = [_surface(mask[box]) for mask in (predicted, true)]
+    if not all(surface.any() for surface in surfaces):  # A mask that fills the volume has none.
+        return dict.fromkeys(DISTANCES, torch.tensor(np.nan))
+    distances = _surface_distances(*surfaces, spacing)
     return {
         "assd_mm": torch.tensor(np.concatenate(distances).mean(dtype=np.float64)),
         "hd95_mm": torch.tensor(max(np.percentile(d, 95) for d in distances)),
-        "surface_dice_2mm": torch.tensor(_surface_dice(predicted, true, spacing, 2.0)),
     }
+
+
+def _box_around(mask: np.ndarray) -> tuple[slice, ...]:
+    """Return the box around a mask and, where the volume has it, one voxel more on every side."""
+    box = ndimage.find_objects(mask.view(np.uint8))[0]
+    return tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in box)
+
+
+def _surface(mask: np.ndarray) -> np.ndarray:
+    """Return the voxels of a mask that its erosion takes away.
+
+    As in the CHAOS challenge's evaluation, what lies beyond the volume's edge counts as inside.
+    """
+    return mask ^ ndimage.binary_erosion(mask, border_value=1)
 
 
 def _surface_distances(

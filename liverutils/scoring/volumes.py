@@ -31,14 +31,16 @@ def score_volume(predicted: np.ndarray, true: np.ndarray, spacing: Spacing) -> d
           predicted, infinite where only the true mask is empty, 0 where both are.
         - `assd_mm`: average symmetric surface distance as in the CHAOS challenge (Kavur et al.
           2021, doi:10.1016/j.media.2020.101950). The surface is the mask minus its 6-connected
-          erosion (4-connected in 2D), the volume's border counted as surface; the mean over the
-          distances from every surface voxel of either mask to the nearest one of the other.
+          erosion (4-connected in 2D); where the volume's edge cuts the mask off is no surface. The
+          mean over the distances from every surface voxel of either mask to the nearest one of
+          the other.
         - `hd95_mm`: on the same surfaces, the 95th percentile of the distances in each direction,
           the greater of the two, as MONAI defines it.
         - `surface_dice_2mm`: the share of both surfaces' area within 2 mm of the other surface, on
           the area-weighted surface elements of Nikolov et al. 2021 (doi:10.2196/26151).
 
-        The last three are NaN where the spacing is not known, empty masks or not.
+        The last three are NaN where the spacing is not known, empty masks or not, and the two
+        distances where a mask fills the volume, so that it has no surface.
 
     Raises:
         BadInput: Shapes differ, a mask is not binary, or the spacing does not fit the shape.
