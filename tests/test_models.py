@@ -12,6 +12,7 @@ from liverutils.errors import BadInput
 from liverutils.models import build_loss, build_model, count_parameters, load_weights, save_weights
 from liverutils.models.build import MODELS
 from liverutils.models.classifiers import CLASSIFIERS
+from liverutils.models.losses import BatchDice
 from liverutils.models.resnet_segmentation import encoder_and_head
 
 SMALL = {"UNet": {"width": 8}}
@@ -179,6 +180,29 @@ def test_dice_part_counts_each_pixel_for_one_class():
     logits = 40.0 * nn.functional.one_hot(predicted, 3).permute(0, 3, 1, 2)
     dice = build_loss("dice_cross_entropy").dice(logits, target)
     assert float(dice) == pytest.approx(1 / 2, abs=0.01)  # mean of liver 0 and tumour 1
+
+
+def test_what_is_drawn_of_an_absent_class_costs_and_is_unlearned():
+    target = torch.zeros(2, 20, 20, dtype=torch.long)
+    target[:, :10] = 1
+    sure = torch.nn.functional.one_hot(target, 3).permute(0, 3, 1, 2) * 80.0 - 40
+    dice = BatchDice(smooth=100)
+    assert float(dice(sure, target)) == pytest.approx(0, abs=1e-6)
+    drawn = sure.clone()
+    drawn[:, 2, 15:, :10] = 120  # 100 pixels of the absent class, which were background
+    assert float(dice(drawn, target)) == pytest.approx(100 / (100 + 100) / 2, abs=1e-6)
+    unsure = (drawn / 40).requires_grad_()
+    dice(unsure, target).backward()
+    assert (unsure.grad[:, 2, 15:, :10] > 1e-6).all()  # the way down is less of it
+
+
+def test_batch_dice_by_hand():
+    target = torch.zeros(1, 10, 10, dtype=torch.long)
+    target[0, :2], target[0, 2:3] = 1, 2  # 20 and 10 pixels
+    drawn = torch.zeros(1, 10, 10, dtype=torch.long)
+    drawn[0, :1], drawn[0, 2:4] = 1, 2  # 10 of the 20; the 10 and 10 more
+    logits = torch.nn.functional.one_hot(drawn, 3).permute(0, 3, 1, 2) * 80.0
+    assert float(BatchDice()(logits, target)) == pytest.approx(1 / 3, abs=1e-6)  # 1 - 20 / 30
 
 
 def test_unknown_loss_is_said():
