@@ -1,11 +1,15 @@
 """Batches: gathered whole, windowed, augmented in training only, never across a scan's border."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from liverutils.errors import BadInput
 from liverutils.slices import Augment, apply_window, augment, loaders, slice_loaders, split_patients
+from liverutils.slices.patches import Patches, cut
 from liverutils.slices.slice_set import neighbour_rows
 
 
@@ -150,3 +154,136 @@ def test_the_seed_fixes_order_and_augmentation(smoke_store, split):
 
     assert torch.equal(epoch(1), epoch(1))
     assert not torch.equal(epoch(1), epoch(2))
+
+
+def patch_loader(store, split, **settings):
+    settings = {"batch_size": 8, "patch_size": 32, "lesion_share": 0.25} | settings
+    return slice_loaders(store, split, **settings)
+
+
+def middle(masks):
+    """The middle half of patches (B, S, S), and the pixels around it that rounding may reach."""
+    quarter = masks.shape[-1] // 4
+    return masks[:, quarter : -quarter + 1, quarter : -quarter + 1]
+
+
+def test_patches_lie_on_lesions_and_liver_in_the_shares_asked_for(smoke_store, split):
+    loader = patch_loader(smoke_store, split).train
+    n = len(loader.dataset)
+    torch.manual_seed(0)
+    everywhere = torch.zeros(2)
+    for _ in range(5):
+        loader.get_idxs()
+        _, masks, _ = loader.dataset.gather(loader.order, loader.corners, 32)
+        labels = middle(masks).flatten(1).amax(1)
+        everywhere += torch.tensor([(labels == 2).sum(), (labels >= 1).sum()])
+    lesions, livers = (everywhere / 5 / n).tolist()
+    assert lesions >= round(n / 4) / n and livers >= 2 * round(n / 4) / n
+    loader.patches.lesion_share = 0
+    loader.get_idxs()
+    _, masks, _ = loader.dataset.gather(loader.order, loader.corners, 32)
+    assert (middle(masks).flatten(1).amax(1) == 2).float().mean() < lesions
+
+
+def test_the_patches_asked_for_are_centred_on_what_was_asked():
+    masks = torch.zeros(6, 40, 40, dtype=torch.uint8)
+    masks[1:5, 5:30, 5:30] = 1
+    masks[3, 6:8, 6:8], masks[3, 20:30, 20:30] = 2, 2  # two lesions of one slice
+    patches = Patches(masks, torch.arange(6), size=8, lesion_share=0.5)
+    torch.manual_seed(0)
+    order, corners = patches.draw(torch.arange(6).repeat(200))
+    cuts = cut(masks, order[:, None], corners, 8)[:, 0]
+    labels = middle(cuts).flatten(1).amax(1)
+    assert (labels == 2).sum() >= 600 and (labels == 0).sum() == 0
+    small = (order == 3) & (corners < 12).all(1) & (labels == 2)
+    assert 240 < small.sum() < 360  # as often as the large one, or nearly so
+    assert (corners >= 0).all() and (corners <= 32).all()
+
+
+def test_a_share_of_nothing_lies_anywhere():
+    masks = torch.zeros(3, 16, 16, dtype=torch.uint8)
+    patches = Patches(masks, torch.arange(3), size=16, lesion_share=0.5)
+    order, corners = patches.draw(torch.tensor([2, 0, 1]))
+    assert order.tolist() == [2, 0, 1] and not corners.any()
+
+
+@pytest.mark.parametrize("augment", [None, Augment(brightness=0, contrast=0, noise=0)])
+def test_image_and_mask_of_a_patch_show_the_same_place(smoke_store, split, augment):
+    painted = painted_with_masks(smoke_store)
+    for images, masks in patch_loader(painted, split, augment=augment, context_slices=1).train:
+        assert images.shape == (8, 3, 32, 32) and masks.shape == (8, 32, 32)
+        shown = (images[:, 1] + 1).round()
+        agree = (shown == masks).float().mean()
+        assert agree == 1 if augment is None else agree > 0.97
+
+
+def painted_with_masks(store):
+    """The store with pictures of its masks: a label of 2 shows as the window's end."""
+    return replace(store, images=(170 * store.masks.astype(np.int16) - 100).astype(np.int16))
+
+
+def test_a_patch_without_augmentation_is_a_piece_of_its_slice(smoke_store, split):
+    loader = patch_loader(smoke_store, split).train
+    images, masks = next(iter(loader))
+    for number in range(8):
+        row = loader.dataset.rows[loader.order[number]]
+        top, left = loader.corners[number].tolist()
+        place = np.s_[row, top : top + 32, left : left + 32]
+        assert np.array_equal(masks[number], smoke_store.masks[place])
+        expected = apply_window(torch.from_numpy(smoke_store.images[place]), (-100.0, 240.0))
+        assert torch.equal(images[number, 0], expected)
+
+
+def test_what_turns_into_a_patch_comes_from_the_slice_around_it():
+    turn = Augment(rotate=20, scale=0, shift=0, brightness=0, contrast=0, noise=0)
+    images = torch.linspace(-1, 1, 96).expand(64, 1, 96, 96).contiguous()
+    torch.manual_seed(0)
+    whole, _ = turn(images, torch.zeros(64, 96, 96, dtype=torch.uint8))
+    torch.manual_seed(0)
+    patch, masks = turn(images, torch.zeros(64, 96, 96, dtype=torch.uint8), 32)
+    assert patch.shape == (64, 1, 32, 32) and masks.shape == (64, 32, 32)
+    assert torch.allclose(patch, whole[:, :, 32:64, 32:64], atol=1e-4)
+
+
+def test_validation_and_test_show_whole_slices(smoke_store, split):
+    dls = patch_loader(smoke_store, split)
+    plain = slice_loaders(smoke_store, split, batch_size=8)
+    for number in (1, 2):
+        for (images, masks), (whole, true) in zip(dls[number], plain[number], strict=True):
+            assert torch.equal(images, whole) and torch.equal(masks, true)
+
+
+def test_the_label_of_a_patch_is_its_own(smoke_store, split):
+    for _, (masks, labels) in patch_loader(smoke_store, split, target="both").train:
+        assert torch.equal(labels, masks.flatten(1).amax(1))
+
+
+def test_the_seed_fixes_patches_and_gathering_ahead_gives_the_same(smoke_store, split, monkeypatch):
+    dls = patch_loader(smoke_store, split, augment=Augment())
+
+    def epoch(seed):
+        torch.manual_seed(seed)
+        return torch.cat([images for images, _ in dls.train])
+
+    first = epoch(1)
+    assert torch.equal(first, epoch(1))
+    assert not torch.equal(first, epoch(2))
+    dls = patch_loader(smoke_store, split)
+    at_once = epoch(1)
+    monkeypatch.setattr(loaders, "RESIDENT_SHARE", 0)
+    assert torch.equal(at_once, epoch(1))
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"patch_size": 65}, "patch_size is 65, but the slices have 64"),
+        ({"patch_size": -1}, "patch_size is -1"),
+        ({"lesion_share": 0.6}, "lesion_share is 0.6"),
+        ({"lesion_share": -0.1}, "lesion_share is -0.1"),
+        ({"target": "label"}, "patch_size must be 0"),
+    ],
+)
+def test_patches_that_cannot_be_are_said(smoke_store, split, settings, sentence):
+    with pytest.raises(BadInput, match=sentence):
+        patch_loader(smoke_store, split, **settings)

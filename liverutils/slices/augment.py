@@ -32,12 +32,30 @@ class Augment:
     contrast: float = 0.15
     noise: float = 0.05
 
-    def __call__(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Change images (B, C, H, W) linearly interpolated, masks (B, H, W) nearest, alike."""
+    @property
+    def reach(self) -> float:
+        """Side of the square that a picture's changed pixels come from, as a share of its own."""
+        angle = np.deg2rad(min(self.rotate, 45))
+        return (np.cos(angle) + np.sin(angle)) * (1 + self.scale) + 2 * self.shift
+
+    def __call__(
+        self, images: Tensor, masks: Tensor, size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Change images (B, C, H, W) linearly interpolated, masks (B, H, W) nearest, alike.
+
+        With `size` the changed pictures are the middle of these: `size` pixels a side, whose
+        surroundings turn and shift into them.
+        """
         transforms, draws = self._transforms(images), _uniform(images, 3)
-        changed, moved = torch.empty_like(images), torch.empty_like(masks)
-        for some in _pieces(images):
-            grid = F.affine_grid(transforms[some], images[some].shape, align_corners=False)
+        if size:
+            transforms = transforms * (size / images.shape[-1])
+        shape = (size, size) if size else images.shape[2:]
+        changed, moved = (
+            images.new_empty(*images.shape[:2], *shape),
+            masks.new_empty(len(masks), *shape),
+        )
+        for some in _pieces(changed):
+            grid = F.affine_grid(transforms[some], changed[some].shape, align_corners=False)
             changed[some] = F.grid_sample(
                 images[some], grid, padding_mode="border", align_corners=False
             )

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from liverutils.errors import BadInput
 from liverutils.slices.augment import Augment
+from liverutils.slices.patches import Patches
 from liverutils.slices.slice_set import WINDOWS, SliceSet, Target, Targets, neighbour_rows
 from liverutils.slices.splits import Split
 from liverutils.slices.store import SliceStore
@@ -34,31 +35,47 @@ class SliceLoader(DataLoader):
 
     The order is drawn from torch's generator, so seeding an epoch fixes it. `order` keeps it:
     batch b of the running epoch holds the slices `order[b * bs:(b + 1) * bs]`. With `weights` (N,)
-    the slices of an epoch are drawn with replacement, each as often as its weight says.
+    the slices of an epoch are drawn with replacement, each as often as its weight says. With
+    `patches` a batch holds patches of the slices; `corners` keeps where they lie.
     """
 
-    def __init__(self, dataset: SliceSet, bs: int, weights: Tensor | None = None, **kwargs):
+    def __init__(
+        self,
+        dataset: SliceSet,
+        bs: int,
+        weights: Tensor | None = None,
+        patches: Patches | None = None,
+        **kwargs,
+    ):
         super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
-        self.weights = weights
+        self.weights, self.patches = weights, patches
 
     def get_idxs(self) -> Tensor:
-        """Return this epoch's order of the slices."""
+        """Draw this epoch: return the order of the slices."""
         n = len(self.dataset)
         if self.weights is not None:
             self.order = torch.multinomial(self.weights, n, replacement=True)
         else:
             self.order = torch.randperm(n) if self.shuffle else torch.arange(n)
+        if self.patches:
+            self.order, self.corners = self.patches.draw(self.order)
         return self.order
 
     def __iter__(self) -> Iterator[tuple[Tensor, Targets]]:
         order = self.get_idxs()
         stop = len(order) - len(order) % self.bs if self.drop_last else len(order)
-        chunks = (order[i : min(i + self.bs, stop)] for i in range(0, stop, self.bs))
-        batches = map(self.dataset.gather, chunks)
+        chunks = (slice(i, min(i + self.bs, stop)) for i in range(0, stop, self.bs))
+        size = self.patches.size if self.patches else 0
+        corners = self.corners if size else None
+        batches = (
+            self.dataset.gather(order[some], corners[some] if size else None, size)
+            for some in chunks
+        )
         if self.dataset.images.device != self.device or not _in_memory(self.dataset.images):
             batches = gathered_ahead(batches, pin=self.device.type == "cuda")
         for batch in batches:
-            yield self.dataset.prepare(*(t.to(self.device, non_blocking=True) for t in batch))
+            batch = (t.to(self.device, non_blocking=True) for t in batch)
+            yield self.dataset.prepare(*batch, size)
 
 
 def _in_memory(images: Tensor) -> bool:
@@ -127,6 +144,8 @@ def slice_loaders(
     window: tuple[float, float] | None = None,
     target: Target = "mask",
     sampling: Sampling = "natural",
+    patch_size: int = 0,
+    lesion_share: float = 1 / 3,
     augment: Augment | None = None,
     device: torch.device | str = "cpu",
 ) -> SliceLoaders:
@@ -146,12 +165,19 @@ def slice_loaders(
         target: "mask", "label" or "both".
         sampling: "natural" shows each training slice once an epoch; "balanced" draws as many with
             replacement, each label as often as the others. Validation and test stay natural.
+        patch_size: Train on patches of so many pixels a side, as many an epoch as there are slices;
+            0 trains on whole slices. Validation and test always show whole slices.
+        lesion_share: Share of the patches that lie on a lesion; as many lie on liver, the rest
+            anywhere. Without patches it says nothing.
         augment: Changes the training batches, and only those.
         device: Where batches are prepared.
 
     Raises:
-        BadInput: An unknown `sampling`.
+        BadInput: An unknown `sampling`; patches larger than the slices, or of slices that are to be
+            classified; a share that is not from 0 to 0.5.
     """
+    if patch_size and target == "label":
+        raise BadInput("Whole slices are classified: patch_size must be 0.", fault="patch_size")
     if sampling not in get_args(Sampling):
         raise BadInput(f"sampling is {sampling!r}: it must be 'natural' or 'balanced'.")
     balanced = sampling == "balanced"
@@ -177,6 +203,9 @@ def slice_loaders(
             dataset,
             bs=min(batch_size, len(rows)),
             weights=balancing_weights(dataset.labels) if balanced and training else None,
+            patches=Patches(masks, dataset.rows, patch_size, lesion_share)
+            if patch_size and training
+            else None,
             shuffle=training,
             drop_last=drop_last,
             device=device,
@@ -195,6 +224,8 @@ def slice_loaders(
         "split": {part: list(patients) for part, patients in asdict(split).items()},
         "augment": asdict(augment) if augment else None,
         "sampling": sampling,
+        "patch_size": patch_size,
+        "lesion_share": lesion_share if patch_size else None,
     }
     return dls
 

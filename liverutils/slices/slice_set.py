@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastai.torch_core import apply
 from torch import Tensor
 
 from liverutils.slices.augment import Augment
+from liverutils.slices.patches import cut
 
 Target = Literal["mask", "label", "both"]
 
@@ -74,21 +76,47 @@ class SliceSet:
         """Each scan's slices; to search the whole table for each of them would be quadratic."""
         return self.slices.groupby("volume").indices
 
-    def gather(self, indices: Sequence[int] | Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return raw images (B, C, H, W) int16, masks (B, H, W) uint8 and labels (B,)."""
+    def gather(
+        self,
+        indices: Sequence[int] | Tensor,
+        corners: Tensor | None = None,
+        patch_size: int = 0,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return raw images (B, C, H, W) int16, masks (B, H, W) uint8 and labels (B,).
+
+        With `corners` (B, 2) only the patches there, with as much around them as augmentation
+        moves into them.
+        """
         indices = torch.as_tensor(indices)
         rows = self.neighbours[indices]
         on_device = self.images.device
+        if corners is not None:
+            around = self._around(patch_size)
+            side = patch_size + 2 * around
+            images = cut(self.images, rows, corners - around, side)
+            masks = cut(self.masks, self.rows[indices][:, None], corners - around, side)[:, 0]
+            return images, masks, self.labels[indices].to(on_device)
         images = self.images.index_select(0, rows.flatten().to(on_device))
         masks = self.masks.index_select(0, self.rows[indices].to(on_device))
         return images.unflatten(0, rows.shape), masks, self.labels[indices].to(on_device)
 
-    def prepare(self, images: Tensor, masks: Tensor, labels: Tensor) -> tuple[Tensor, Targets]:
-        """Window and augment a gathered batch where it lies; return (images, targets)."""
+    def _around(self, patch_size: int) -> int:
+        """Pixels on each side of a patch that augmentation may move into it."""
+        return ceil((self.augment.reach - 1) / 2 * patch_size) if self.augment else 0
+
+    def prepare(
+        self, images: Tensor, masks: Tensor, labels: Tensor, patch_size: int = 0
+    ) -> tuple[Tensor, Targets]:
+        """Window and augment a gathered batch where it lies; return (images, targets).
+
+        The label of a patch is the highest in its mask.
+        """
         images = apply_window(images, self.window)
         if self.augment is not None:
-            images, masks = self.augment(images, masks)
+            images, masks = self.augment(images, masks, patch_size or None)
         masks = masks.long()
+        if patch_size:
+            labels = masks.flatten(1).amax(1)
         return images, {"mask": masks, "label": labels, "both": (masks, labels)}[self.target]
 
 
