@@ -19,6 +19,7 @@ from liverutils.slices import Augment, slice_loaders, split_patients
 from liverutils.training import callbacks, classification_learner, train
 
 EPOCHS = 3
+SELECTION = {"val": ["selection_score"], "test": []}
 CLASSES = list(SLICE_CLASSES)
 
 
@@ -48,8 +49,9 @@ def test_logs_are_those_of_the_design(finished):
     tables = read_run(logs.folder, "AlexNet")
     assert list(tables["train"].columns) == ["epoch", "step", "loss"]
     for part in ("val", "test"):
-        columns = ["loss", "accuracy", "balanced_accuracy", "auc_lesion", "ece"]
-        assert list(tables[part].columns) == ["epoch", *(f"{part}_{name}" for name in columns)]
+        columns = ["loss", "accuracy", "balanced_accuracy", "majority_balanced_accuracy"]
+        columns = [f"{part}_{name}" for name in [*columns, "auc_lesion", "ece"]]
+        assert list(tables[part].columns) == ["epoch", *columns, *SELECTION[part]]
     assert list(tables["per_class_accuracy"].columns) == ["epoch", *CLASSES]
     assert tables["per_class_accuracy"].epoch.tolist() == [0, 1, 2]
     assert list(tables["confusion"].columns) == ["epoch", "true", *CLASSES]
@@ -71,12 +73,15 @@ def test_epoch_scores_are_those_of_its_confusion(finished):
         val = tables["val"].set_index("epoch").loc[epoch]
         assert val.val_accuracy == pytest.approx(np.trace(counts) / counts.sum())
         assert val.val_balanced_accuracy == pytest.approx(np.nanmean(accuracy))
+        assert val.selection_score == val.val_balanced_accuracy
+        assert val.val_majority_balanced_accuracy == 1 / (counts.sum(1) > 0).sum()
 
 
 def test_best_epoch_is_chosen_on_validation(finished):
     learn, logs, _ = finished
     val = read_run(logs.folder, "AlexNet")["val"]
-    assert learn.best_epoch == int(val.val_balanced_accuracy.idxmax())
+    best = val[val.val_balanced_accuracy == val.val_balanced_accuracy.max()]
+    assert learn.best_epoch == int(best.val_loss.idxmin())
 
 
 def test_held_out_scores_follow_from_the_slices(finished):

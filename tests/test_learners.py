@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from liverutils.models.resnet_segmentation import encoder_and_head
 from liverutils.prediction import score_held_out
 from liverutils.prediction.held_out import predict_volume
 from liverutils.runs import RunLogs, read_facts, read_run
+from liverutils.scoring import PatientCounts
 from liverutils.slices import Augment, slice_loaders, split_patients
 from liverutils.training import Settings, choose_device, segmentation_learner, train, use_settings
 from liverutils.training.precision import try_settings
@@ -63,7 +65,8 @@ def test_logs_are_those_of_the_design(finished):
         columns = list(tables[part].columns)
         assert columns[0] == "epoch"
         assert set(columns[1:13]) == set(scores)
-        assert columns[13:] == [f"{part}_loss", f"{part}_accuracy"]
+        rest = ["dice_present_class_1", "dice_present_class_2", f"{part}_loss", f"{part}_accuracy"]
+        assert columns[13:] == rest + ["selection_score"] * (part == "val")
     assert tables["val"].epoch.tolist() == [0, 1, 2]
     assert list(tables["runtime"].columns) == ["epoch", "runtime"]
     first = ["learning_rate", "weight_decay", "batch_size", "epochs"]
@@ -83,7 +86,9 @@ def test_run_json_says_what_the_run_was(finished, smoke_store):
     assert min(facts["cost"].values()) > 0
     assert set(facts["scores"]) == {"train", "val", "test"}
     kept = read_run(logs.folder, "UNet")["val"].set_index("epoch").loc[learn.best_epoch]
-    assert facts["scores"]["val"] == pytest.approx(kept.to_dict(), abs=5e-3)  # half precision
+    kept = kept.drop("selection_score").to_dict()
+    assert facts["scores"]["val"] == pytest.approx(kept, abs=5e-3)  # half precision
+    assert facts["best_epoch"] == learn.best_epoch
     assert facts["wall_time_s"] > 0 and facts["peak_memory_mb"]["process"] > 0
 
 
@@ -99,8 +104,60 @@ def test_a_finished_run_leaves_weights_and_no_checkpoint(finished):
 def test_best_epoch_is_chosen_on_validation(finished):
     learn, logs, _ = finished
     val = read_run(logs.folder, "UNet")["val"]
-    score = (val.dice_avg_class_1 + val.dice_avg_class_2) / 2
-    assert learn.best_epoch == int(score.idxmax())
+    score = (val.dice_present_class_1 + val.dice_present_class_2) / 2
+    assert val.selection_score.tolist() == pytest.approx(score.tolist())
+    assert learn.best_epoch == int(val[score == score.max()].val_loss.idxmin())
+
+
+def scores_of(predicted, true, patients):
+    """What the scorer says of label maps: `predicted` and `true` (B, H, W), `patients` (B,)."""
+    counts = PatientCounts(int(patients.max()) + 1)
+    counts.add(predicted, true, patients)
+    scorer = PatientScores()
+    scorer._counts, scorer._losses = counts, [torch.tensor(float(len(true)))]
+    scorer.learn = SimpleNamespace(dl=SimpleNamespace(dataset=true))
+    scorer.after_validate()
+    return scorer
+
+
+def test_an_empty_answer_earns_nothing_and_a_patient_s_slices_are_pooled():
+    true = torch.ones(4, 4, 4, dtype=torch.long)
+    true[0, 0, 0], true[1, :2] = 2, 2  # patient 0: 1 and 8 pixels of tumour; patient 1: none
+    patients = torch.tensor([0, 0, 1, 1])
+    nothing = scores_of(true.clamp(max=1), true, patients)
+    assert nothing.scores["dice_avg_class_2"] == 0.5  # the rule for empty masks
+    assert nothing.scores["dice_present_class_2"] == 0
+    assert nothing.selection_score == 0.5  # the liver's
+    found = true.clone()
+    found[0, 0, 0], found[3, 0] = 1, 2  # one pixel missed, four drawn in the other patient
+    half = scores_of(found, true, patients)
+    assert half.scores["dice_avg_class_2"] == pytest.approx(16 / 17 / 2)
+    assert half.scores["dice_present_class_2"] == pytest.approx(16 / 17)
+    assert half.selection_score > nothing.selection_score
+
+
+def test_what_no_validation_patient_has_does_not_choose():
+    true = torch.ones(2, 4, 4, dtype=torch.long)
+    true[:, 0] = 0
+    scorer = scores_of(true, true, torch.tensor([0, 1]))
+    assert np.isnan(scorer.scores["dice_present_class_2"])
+    assert scorer.selection_score == 1
+    empty = torch.zeros_like(true)
+    assert scores_of(empty, empty, torch.tensor([0, 1])).selection_score == 0
+
+
+def test_of_equal_scores_the_lower_loss_is_kept(smoke_store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(PatientScores, "selection_score", 0.5)
+    learn, logs = make_learner(smoke_store), RunLogs(tmp_path, "UNet")
+    train(learn, EPOCHS, logs=logs, keep_last=True)
+    val = read_run(tmp_path, "UNet")["val"]
+    assert learn.best_epoch == int(val.val_loss.idxmin())
+    assert f"Kept: epoch {learn.best_epoch} of 0 to 2, with 0.500" in capsys.readouterr().out
+    last, facts = load_weights(logs.weights.with_stem("UNet_last"))
+    assert facts["run_name"] == "UNet_last"
+    best, _ = load_weights(logs.weights)
+    same = [torch.equal(a, b) for a, b in zip(last.parameters(), best.parameters(), strict=True)]
+    assert all(same) == (learn.best_epoch == EPOCHS - 1)
 
 
 def test_held_out_scores_are_those_of_the_predicted_volumes(finished, smoke_store):
@@ -268,7 +325,8 @@ def test_parameter_groups_have_rates_in_equal_ratios(smoke_store, tmp_path):
 def test_rate_falls_on_the_plateau_and_a_resumed_run_knows_it(
     smoke_store, tmp_path, monkeypatch, deaths
 ):
-    monkeypatch.setattr(PatientScores, "selection_score", 0.5)
+    falling = property(lambda scorer: 0.5 - 0.01 * scorer.epoch)
+    monkeypatch.setattr(PatientScores, "selection_score", falling)
     logs, seen = RunLogs(tmp_path, "UNet"), RatesSeen()
     for epoch in deaths:
         learn = make_learner(smoke_store)

@@ -314,13 +314,24 @@ def test_class_training_draws_each_class_in_its_colour():
         "train": pd.DataFrame(
             {"epoch": [0, 0, 1, 1], "step": range(4), "loss": [1, 0.8, 0.7, 0.6]}
         ),
-        "val": epochs.assign(val_loss=[1, 0.8], val_accuracy=[0.5, 0.6]),
+        "val": epochs.assign(val_loss=[1, 0.8], val_balanced_accuracy=[0.5, 0.6]),
         "per_class_accuracy": epochs.assign(**dict.fromkeys(SLICE_CLASSES, 0.4)),
     }
     lines = figures.plot_class_training(frames).axes[1].lines
     shown = {line.get_label(): line.get_color() for line in lines}
     assert shown["liver"] == LIVER_COLOUR and shown["liver with lesion"] == TUMOR_COLOUR
     assert lines[-1].get_ydata().tolist() == [0.5, 0.6]
+    assert lines[0].get_ydata() == pytest.approx(1 / 3)
+
+
+def test_the_kept_epoch_is_marked_and_of_equals_the_one_of_lower_loss():
+    val = pd.DataFrame({"epoch": range(3), "val_loss": [1, 0.8, 0.9]})
+    scores = {"dice_present_class_1": [0.1, 0.6, 0.6], "dice_present_class_2": 0.5}
+    train = pd.DataFrame({"epoch": range(3), "step": range(3), "loss": 1.0})
+    val = val.assign(selection_score=[0.3, 0.55, 0.55], **scores)
+    for ax in figures.plot_training({"train": train, "val": val}).axes:
+        marks = [line for line in ax.lines if line.get_label() == "weights kept"]
+        assert [mark.get_xdata()[0] for mark in marks] == [2]
 
 
 def test_attention_is_drawn_where_it_is_high():

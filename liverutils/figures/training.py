@@ -1,6 +1,6 @@
 """How a training went, and how each patient fared."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,35 +16,57 @@ from liverutils.scoring import SLICE_CLASSES, bootstrap_interval
 def plot_training(frames: Mapping[str, pd.DataFrame]) -> Figure:
     """Plot the loss and the validation scores of one run against the epochs done.
 
+    A dotted line marks the epoch whose weights were kept.
+
     Args:
         frames: The run's tables as `runs.read_run` returns them: "train" (epoch, step, loss) and
-            "val" (epoch, val_loss, val_accuracy or dice_avg_class_1 and dice_avg_class_2).
+            "val" (epoch, val_loss, selection_score and dice_present_class_1 and _2, the Dice over
+            the patients who have the structure; without these, dice_avg_class_1 and _2).
     """
     figure, (loss_ax, score_ax) = plt.subplots(1, 2, figsize=(9.0, 3.2), sharex=True)
     _plot_losses(loss_ax, frames)
+    mean = "present" if "dice_present_class_1" in frames["val"] else "avg"
     scores = {
         "val_accuracy": ("accuracy", "black"),
-        "dice_avg_class_1": ("liver Dice", LIVER_COLOUR),
-        "dice_avg_class_2": ("tumour Dice", TUMOR_COLOUR),
+        f"dice_{mean}_class_1": ("liver Dice", LIVER_COLOUR),
+        f"dice_{mean}_class_2": ("tumour Dice", TUMOR_COLOUR),
     }
     _plot_scores(score_ax, frames["val"], scores)
+    _mark_kept_epoch((loss_ax, score_ax), frames["val"])
     return figure
 
 
 def plot_class_training(frames: Mapping[str, pd.DataFrame]) -> Figure:
-    """Plot the loss of a classifier, and its validation accuracy over all slices and by class.
+    """Plot the loss of a classifier, and its validation accuracy by class and balanced.
+
+    A dashed line is the balanced accuracy of always answering with one class, a dotted one marks
+    the epoch whose weights were kept.
 
     Args:
         frames: The run's tables as `runs.read_run` returns them: "train" (epoch, step, loss), "val"
-            (epoch, val_loss, val_accuracy) and "per_class_accuracy" (epoch and a column per class).
+            (epoch, val_loss, val_balanced_accuracy) and "per_class_accuracy" (epoch and a column
+            per class).
     """
     figure, (loss_ax, score_ax) = plt.subplots(1, 2, figsize=(9.0, 3.2), sharex=True)
     _plot_losses(loss_ax, frames)
     by_class = dict(zip(SLICE_CLASSES, zip(SLICE_CLASSES, CLASS_COLOURS, strict=True), strict=True))
     together = frames["val"].merge(frames["per_class_accuracy"], on="epoch")
-    _plot_scores(score_ax, together, by_class | {"val_accuracy": ("all slices", "black")})
+    classes = together[list(by_class)].notna().any().sum()
+    score_ax.axhline(1 / classes, color="black", ls="--", lw=1, label="balanced, of one class only")
+    _plot_scores(score_ax, together, by_class | {"val_balanced_accuracy": ("balanced", "black")})
     score_ax.set_ylabel("validation accuracy")
+    _mark_kept_epoch((loss_ax, score_ax), frames["val"])
     return figure
+
+
+def _mark_kept_epoch(axes: Iterable[Axes], val: pd.DataFrame) -> None:
+    """Mark the highest selection score, of equals the lowest loss; older logs do not hold it."""
+    if "selection_score" not in val:
+        return
+    best = val.sort_values(["selection_score", "val_loss"], ascending=[False, True], kind="stable")
+    for ax in axes:
+        ax.axvline(best.epoch.iloc[0] + 1, color="black", ls=":", lw=1, label="weights kept")
+        ax.legend()
 
 
 def _plot_losses(ax: Axes, frames: Mapping[str, pd.DataFrame]) -> None:
@@ -65,7 +87,7 @@ def _plot_scores(ax: Axes, rows: pd.DataFrame, scores: Mapping[str, tuple[str, s
     for column, (name, colour) in scores.items():
         if column in rows:
             ax.plot(rows["epoch"] + 1, rows[column], "o-", color=colour, label=name)
-    ax.set(xlabel="epochs done", ylabel="validation score", ylim=(0, 1))
+    ax.set(xlabel="epochs done", ylabel="validation score", ylim=(-0.02, 1.02))
     ax.legend()
 
 

@@ -90,9 +90,11 @@ class WriteLogs(Callback):
         losses = torch.stack(self.learn.step_losses.losses).cpu().double().numpy()
         steps = self.epoch * len(losses) + np.arange(len(losses))
         self._add("train", {"epoch": self.epoch, "step": steps, "loss": losses})
-        self._add("val", {"epoch": [self.epoch]} | self.learn.scorer.log_row("val"))
+        scorer = self.learn.scorer
+        selection = {"selection_score": scorer.selection_score}
+        self._add("val", {"epoch": [self.epoch]} | scorer.log_row("val") | selection)
         self._add("runtime", {"epoch": [self.epoch], "runtime": [runtime]})
-        for kind, columns in self.learn.scorer.tables.items():
+        for kind, columns in scorer.tables.items():
             self._add(kind, {"epoch": self.epoch} | columns)
 
     def _add(self, kind: str, columns: dict[str, Any]):
@@ -105,20 +107,22 @@ class WriteLogs(Callback):
 class KeepBest(Callback):
     """Keep the weights of the best validation epoch; stop when it lies `patience` epochs back.
 
-    They are kept in half precision, and what is scored later is what was kept.
+    The best has the highest selection score of the learner's scorer; of equals, the lowest
+    validation loss. The weights are kept in half precision, and what is scored later is what was
+    kept.
     """
 
     order = 61
 
     def __init__(self, path: Path, facts: dict[str, Any], patience: int | None = None):
         self.path, self.facts, self.patience = path, facts, patience
-        self.best, self.best_epoch = -1.0, -1
+        self.best, self.best_loss, self.best_epoch = -1.0, np.inf, -1
 
     def after_epoch(self):
         """Compare this epoch's score with the best."""
-        score = self.learn.scorer.selection_score
-        if score > self.best:
-            self.best, self.best_epoch = score, self.epoch
+        score, loss = self.learn.scorer.selection_score, self.learn.scorer.scores["loss"]
+        if (score, -loss) > (self.best, -self.best_loss):
+            self.best, self.best_loss, self.best_epoch = score, loss, self.epoch
             chosen = {"epoch": self.epoch, "validation_score": score}
             save_weights(self.model, self.path, self.facts | chosen, half=True)
 

@@ -12,6 +12,8 @@ from fastai.callback.core import Callback, CancelFitException
 from liverutils.files import written_aside
 from liverutils.training.precision import Settings, use_settings
 
+BEST = ("best", "best_loss", "best_epoch")  # what `KeepBest` remembers
+
 
 class Checkpoint(Callback):
     """Save after every epoch all that a run needs to go on.
@@ -37,8 +39,8 @@ class Checkpoint(Callback):
         use_settings(self.learn, Settings(**state["settings"]))
         self.model.load_state_dict(state["model"])
         self.opt.load_state_dict(state["optimizer"])
-        self.learn.keep_best.best = state["best"]
-        self.learn.keep_best.best_epoch = state["best_epoch"]
+        for name in BEST:
+            setattr(self.learn.keep_best, name, state[name])
         print(f"Resuming after epoch {state['epochs_done'] - 1}.")
         return state["epochs_done"]
 
@@ -50,9 +52,7 @@ class Checkpoint(Callback):
             "model": self.model.state_dict(),
             "optimizer": _plain(self.opt.state_dict()),
             "epochs_done": self.epoch + 1,
-            "best": self.learn.keep_best.best,
-            "best_epoch": self.learn.keep_best.best_epoch,
-        }
+        } | {name: getattr(self.learn.keep_best, name) for name in BEST}
         with written_aside(self.path) as aside:
             torch.save(state, aside)
         if self.learn.keep_best.is_over():

@@ -77,7 +77,7 @@ def segmentation_learner(
         splitter: Divides the parameters into groups, the first layers' first, that can be frozen
             and have learning rates of their own.
     """
-    shown = {"liver_dice": "dice_avg_class_1", "tumour_dice": "dice_avg_class_2"}
+    shown = {"liver_dice": "dice_present_class_1", "tumour_dice": "dice_present_class_2"}
     learn = _learner(dls, model, build_loss(loss), PatientScores(), shown, lr, weight_decay, seed)
     learn.splitter = splitter
     learn.facts = {"loss": loss, "seed": seed}
@@ -106,8 +106,8 @@ def multitask_learner(
         seed: What the epochs' seeds are made of.
     """
     shown = {
-        "liver_dice": "dice_avg_class_1",
-        "tumour_dice": "dice_avg_class_2",
+        "liver_dice": "dice_present_class_1",
+        "tumour_dice": "dice_present_class_2",
         "tumour_auc": "tumor_auc_per_slice",
     }
     both = TwoTasks(build_loss(loss), tumor_weight)
@@ -149,7 +149,7 @@ def classification_learner(
         slices = torch.bincount(dls.train.dataset.labels, minlength=len(SLICE_CLASSES))
         weights = (slices.sum() / len(SLICE_CLASSES) / slices.clamp(min=1)).to(dls.device)
     loss = nn.CrossEntropyLoss(weights)
-    shown = {"accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}
+    shown = {"balanced_accuracy": "balanced_accuracy", "of_majority": "majority_balanced_accuracy"}
     learn = _learner(dls, model, loss, ClassScores(), shown, lr, weight_decay, seed)
     learn.facts = {"loss": "cross_entropy", "class_weights": class_weights, "seed": seed}
     return learn

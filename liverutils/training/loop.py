@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
 
-from liverutils.models import load_weights
+from liverutils.models import load_weights, save_weights
 from liverutils.models.cost import network_cost
 from liverutils.runs import RunLogs
 from liverutils.slices import SliceLoader
@@ -35,6 +35,7 @@ def train(
     reduce_on_plateau: int | None = None,
     tensorboard_dir: Path | str | None = None,
     minutes: float = 0,
+    keep_last: bool = False,
 ) -> None:
     """Train on a one-cycle schedule, log every epoch, and leave the best epoch's weights in place.
 
@@ -55,6 +56,7 @@ def train(
         minutes: Train for so long instead of for `epochs`, at a constant learning rate, since a
             schedule would need to know its end; the test patients are scored on the way, see
             `training.TimeBudget`. 0 is no budget.
+        keep_last: Write the last epoch's weights too, as `<run>_last` beside the best.
 
     Raises:
         FloatingPointError: A loss that is not finite; the sentence names the batch.
@@ -83,6 +85,9 @@ def train(
         else:
             learn.fit_one_cycle(epochs, rates, cbs=write_logs)
         learn.first_epoch = 0
+    if keep_last:
+        last = logs.weights.with_stem(f"{logs.name}_last")
+        save_weights(learn.model, last, facts | {"run_name": last.stem}, half=True)
     _finish(learn, logs, facts)
 
 
@@ -91,6 +96,10 @@ def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
     best, best_facts = load_weights(logs.weights)
     learn.model.load_state_dict(best.state_dict())
     learn.best_epoch = best_facts["epoch"]
+    print(
+        f"Kept: epoch {learn.best_epoch} of 0 to {learn.epoch}, with "
+        f"{best_facts['validation_score']:.3f} ({learn.scorer.selected_by})."
+    )
     learn.run_facts = facts | {
         "settings": asdict(learn.settings),
         "best_epoch": learn.best_epoch,
@@ -148,6 +157,8 @@ def run_facts(learn: CourseLearner, epochs: int, minutes: float = 0) -> dict[str
             "optimizer": "Adam, constant learning rate" if minutes else "Adam, one cycle",
             "augment": learn.dls.facts["augment"],
             "sampling": learn.dls.facts["sampling"],
+            "patch_size": learn.dls.facts["patch_size"],
+            "lesion_share": learn.dls.facts["lesion_share"],
         }
         | learn.facts,
     }

@@ -8,7 +8,7 @@ import torch
 from fastai.callback.core import Callback
 from torch import Tensor
 
-from liverutils.scans import TUMOR
+from liverutils.scans import LIVER, TUMOR
 from liverutils.scoring import (
     SLICE_CLASSES,
     PatientCounts,
@@ -23,11 +23,13 @@ class Scorer(Callback):
     """Scores each validation.
 
     Attributes:
-        scores: Name → score of the last validation.
+        scores: Name → score of the last validation; `loss` among them.
+        selected_by: What `selection_score` is, in words.
     """
 
     order = 40
     scores: dict[str, float]
+    selected_by: str
 
     @property
     def selection_score(self) -> float:
@@ -47,9 +49,12 @@ class Scorer(Callback):
 class PatientScores(Scorer):
     """Score each validation by patient: pixels are counted on the device while it runs.
 
-    Afterwards `scores` holds the means over patients that `scoring.PatientCounts` makes, and the
-    mean loss over slices.
+    Afterwards `scores` holds the means over patients that `scoring.PatientCounts` makes, the mean
+    loss over slices, and `dice_present_class_{1,2}`: the Dice of liver and tumour over the patients
+    who have them, NaN where none has.
     """
+
+    selected_by = "mean of liver and tumour Dice over the validation patients who have them"
 
     def before_validate(self):
         """Start counting; a patient is known by the loader's table."""
@@ -72,12 +77,21 @@ class PatientScores(Scorer):
     def after_validate(self):
         """Average over patients."""
         loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
-        self.scores = {"loss": loss} | self._counts.scores()
+        present = {
+            f"dice_present_class_{label}": _dice_where_present(self._counts, label)
+            for label in (LIVER, TUMOR)
+        }
+        self.scores = {"loss": loss} | self._counts.scores() | present
 
     @property
     def selection_score(self) -> float:
-        """What the best epoch is chosen by: the mean of liver and tumour Dice."""
-        return (self.scores["dice_avg_class_1"] + self.scores["dice_avg_class_2"]) / 2
+        """What the best epoch is chosen by: the mean of liver and tumour Dice, where present.
+
+        With the rule for empty masks a network that draws no tumour would score 1 for each patient
+        without one, and be kept for it. What no patient has, does not count.
+        """
+        dice = [self.scores[f"dice_present_class_{label}"] for label in (LIVER, TUMOR)]
+        return float(np.mean([d for d in dice if not np.isnan(d)] or [0.0]))
 
     def log_row(self, part: str) -> dict[str, float]:
         """Return the scores under the column names of the logs; `part` is "val" or "test"."""
@@ -86,12 +100,21 @@ class PatientScores(Scorer):
         return scores | {f"{part}_loss": loss, f"{part}_accuracy": accuracy}
 
 
+def _dice_where_present(counts: PatientCounts, label: int) -> float:
+    """Mean Dice of `label` and above over the patients who have it; a patient's slices pooled."""
+    has = counts.confusion[:, label:].sum((1, 2)) > 0
+    return float(counts.overlaps(label)["dice"][has].mean())
+
+
 class ClassScores(Scorer):
     """Score each validation over its slices, which show no liver, liver, or liver with lesion.
 
     Afterwards `scores` holds what `scoring.score_classes` makes of them, the area under the ROC
-    curve of lesion against none, and the mean loss.
+    curve of lesion against none, the mean loss, and `majority_balanced_accuracy`: what answering
+    with one class, always, would score.
     """
+
+    selected_by = "balanced accuracy"
 
     def before_validate(self):
         """Start collecting."""
@@ -121,6 +144,7 @@ class ClassScores(Scorer):
             "loss": loss,
             "accuracy": scores["accuracy"],
             "balanced_accuracy": float(np.nanmean(self._per_class)),
+            "majority_balanced_accuracy": 1 / np.count_nonzero(~np.isnan(self._per_class)),
             "auc_lesion": float(score_auc(true, probabilities)["auc"][2]),
             "ece": scores["ece"],
         }
