@@ -88,7 +88,7 @@ def _parser() -> argparse.ArgumentParser:
         " 1 liver, 2 tumour. For research and teaching, not for treating patients.",
     )
     predict.add_argument("scan", type=Path, help="NIfTI file, or folder or archive of a CT series")
-    predict.add_argument("--weights", type=Path, required=True, help="…/weights/RUN.safetensors")
+    predict.add_argument("--weights", type=Path, required=True, help="logs/RUN/RUN.safetensors")
     predict.add_argument("--out", type=_nifti, required=True, help="the mask, .nii or .nii.gz")
     predict.add_argument(
         "--tumor-weights", type=Path, help="a second network, which looks inside the liver found"

@@ -96,7 +96,7 @@ def test_a_killed_run_keeps_what_it_has_and_goes_on(project):
     set_run(project, "UNet", smoke={"epochs": EPOCHS})
     logs = project / "build" / "smoke" / "logs"
     running = make_run(project, "UNet 01_ct_scans", "THREADS=1", "CORES=1")
-    checkpoint = logs / "checkpoints" / "UNet.pt"
+    checkpoint = logs / "UNet" / "UNet.pt"
     while not checkpoint.exists():
         assert running.poll() is None, running.stdout.read().decode()
         time.sleep(0.02)
@@ -106,11 +106,11 @@ def test_a_killed_run_keeps_what_it_has_and_goes_on(project):
     assert "Kernel died" in said
     assert (project / "build/done/smoke/own/01_ct_scans").exists(), "the other run did not go on"
     assert checkpoint.exists()
-    assert nbformat.read(logs / "notebooks" / "UNet.ipynb", as_version=4).cells
+    assert nbformat.read(logs / "UNet" / "UNet.ipynb", as_version=4).cells
     assert len(tables(project, "UNet")["val"]) < EPOCHS
 
     finish(make_run(project, "UNet 01_ct_scans", "THREADS=1", "CORES=1"))
-    assert "Resuming after epoch" in text_of(logs / "notebooks" / "UNet.ipynb")
+    assert "Resuming after epoch" in text_of(logs / "UNet" / "UNet.ipynb")
     resumed, chosen = tables(project, "UNet"), settings(project, "UNet")
     assert not list(project.rglob("*.partial"))
 
@@ -130,9 +130,9 @@ def test_a_run_over_its_limit_stops_and_says_where(project):
     assert running.returncode != 0
     assert "Timeout" in said or "timed out" in said
     logs = project / "build" / "smoke" / "logs"
-    assert (logs / "checkpoints" / "UNet.pt").exists()
+    assert (logs / "UNet" / "UNet.pt").exists()
     assert len(tables(project, "UNet")["val"]) >= 1
-    assert "train(learn" in (logs / "notebooks" / "UNet.ipynb").read_text()
+    assert "train(learn" in (logs / "UNet" / "UNet.ipynb").read_text()
 
 
 @pytest.fixture
@@ -166,8 +166,8 @@ def test_slurm_gives_the_same_numbers(project, slurm):
 def test_a_second_call_does_nothing_and_a_changed_run_is_redone_alone(project):
     finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))
     logs = project / "build" / "smoke" / "logs"
-    assert (logs / "UNet_patients.csv").is_file()
-    assert (logs / "notebooks" / "UNet.ipynb").is_file()
+    assert (logs / "UNet" / "UNet_patients.csv").is_file()
+    assert (logs / "UNet" / "UNet.ipynb").is_file()
     assert "Nothing to be done" in finish(make_run(project, "01_ct_scans UNet", "THREADS=1"))
     before = (project / "build/done/smoke/own/01_ct_scans").stat().st_mtime
     set_run(project, "UNet", smoke={"epochs": 1})

@@ -10,6 +10,7 @@ from scipy.stats import wilcoxon
 from liverutils.errors import BadInput
 from liverutils.runs import (
     LoggedRun,
+    RunLogs,
     compare_pair,
     compare_runs,
     holm,
@@ -57,6 +58,59 @@ def test_runs_are_found_in_nested_folders(foreign_logs):
         "seed1/UNet",
         "seed2/UNet",
     ]
+
+
+def test_a_run_may_have_a_folder_of_its_own(tmp_path):
+    """In the course's layout, beside the flat one, with two runs of one name in two folders."""
+    for name in ("UNet/UNet", "AlexNet", "a/MultiView", "b/MultiView/MultiView"):
+        path = tmp_path / f"{name}_val.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"epoch,val_loss\n0,{len(name)}\n")
+    runs = load_runs(tmp_path)
+    assert list(runs) == ["AlexNet", "UNet", "a/MultiView", "b/MultiView"]
+    losses = {name: run.tables["val"].val_loss.item() for name, run in runs.items()}
+    assert losses == {"AlexNet": 7, "UNet": 9, "a/MultiView": 11, "b/MultiView": 21}
+    for name in ("UNet", "AlexNet"):
+        assert read_run(tmp_path, name)["val"].val_loss.item() == losses[name]
+
+
+def test_the_same_run_in_both_layouts_is_read_twice(tmp_path):
+    logs = RunLogs(tmp_path, "UNet")
+    logs.write("val", pd.DataFrame({"epoch": [0], "val_loss": [1.0]}))
+    (tmp_path / "UNet_val.csv").write_text("epoch,val_loss\n0,2\n")
+    runs = load_runs(tmp_path)
+    assert {name: run.tables["val"].val_loss.item() for name, run in runs.items()} == {
+        "UNet": 2,
+        "UNet/UNet": 1,
+    }
+    assert read_run(tmp_path, "UNet")["val"].val_loss.item() == 1
+
+
+def test_a_run_writes_all_it_has_into_its_own_folder(tmp_path):
+    logs = RunLogs(tmp_path, "UNet")
+    logs.write("val", pd.DataFrame({"epoch": [0], "val_loss": [1.0]}))
+    logs.write_run({"seed": 0})
+    assert sorted(path.name for path in (tmp_path / "UNet").iterdir()) == [
+        "UNet_run.json",
+        "UNet_val.csv",
+    ]
+    assert {logs.weights.parent, logs.checkpoint.parent} == {tmp_path / "UNet"}
+    assert read_facts(tmp_path, "UNet")["seed"] == 0
+
+
+@pytest.mark.parametrize(("scores", "expected"), [("0.5\n0.7\n", 0.7), ("0.6\n", 0.6)])
+def test_a_test_table_may_lack_its_epochs(tmp_path, scores, expected):
+    (tmp_path / "UNet_val.csv").write_text("epoch,val_loss\n0,2\n1,1\n")
+    (tmp_path / "UNet_test.csv").write_text(f"dice_avg_class_1\n{scores}")
+    row = run_table(load_runs(tmp_path)).iloc[0]
+    assert row["test_dice_avg_class_1"] == expected
+
+
+def test_a_test_table_of_unknown_epochs_is_named(tmp_path):
+    (tmp_path / "UNet_val.csv").write_text("epoch,val_loss\n0,2\n1,1\n2,1\n")
+    (tmp_path / "UNet_test.csv").write_text("dice_avg_class_1\n0.5\n0.7\n")
+    with pytest.raises(BadInput, match="UNet_test.csv has no column epoch"):
+        run_table(load_runs(tmp_path))
 
 
 def test_missing_files_are_left_out(foreign_logs):

@@ -397,4 +397,4 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
 
 def test_facts_are_json(finished):
     _, logs, _ = finished
-    json.loads((logs.folder / "UNet_run.json").read_text())
+    json.loads((logs.home / "UNet_run.json").read_text())

@@ -160,7 +160,7 @@ def _lesions_found(run: LoggedRun) -> str:
 
 def _link(run: LoggedRun) -> str:
     """The run's name, with its executed notebook where it has one of its own."""
-    notebook = Path("logs", "notebooks", f"{run.name}.ipynb")
+    notebook = Path("logs", run.name, f"{run.name}.ipynb")
     return f"[{run.name}]({notebook})" if (repository_root() / notebook).is_file() else run.name
 
 

@@ -86,7 +86,7 @@ def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Pat
         set=entry["set"],
         declared=declared,
         parameters=shared | own,
-        executed=Path(common["parameters"].get("logs_dir", "logs"), "notebooks", f"{name}.ipynb"),
+        executed=Path(common["parameters"].get("logs_dir", "logs"), name, f"{name}.ipynb"),
         minutes=entry.get("minutes", {}).get(profile, common["minutes"]),
         after=tuple(entry.get("after", ())),
     )
@@ -105,10 +105,11 @@ def on_data(run: PlannedRun, dataset: str, data_dir: str) -> PlannedRun:
     So that runs on anyone's data never overwrite the reference runs' logs and pictures.
     """
     given = {"run_name": f"{run.name}_{dataset}", "dataset": dataset, "data_dir": data_dir}
+    logs_dir = run.executed.parents[1]
     return replace(
         run,
         parameters=run.parameters | {k: v for k, v in given.items() if k in run.declared},
-        executed=run.executed.with_stem(f"{run.name}_{dataset}"),
+        executed=logs_dir / given["run_name"] / f"{given['run_name']}.ipynb",
     )
 
 

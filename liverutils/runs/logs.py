@@ -1,4 +1,4 @@
-"""The logs of a run: CSV files and a JSON file in one folder, named after the run."""
+"""The logs of a run: CSV files and a JSON file in a folder of its own, named after the run."""
 
 import json
 import time
@@ -30,20 +30,28 @@ HYPERPARAMS = ("learning_rate", "weight_decay", "batch_size", "epochs")
 
 
 class RunLogs:
-    """Where one run writes: `<folder>/<name>_<kind>.csv`, its run.json, weights and checkpoint.
+    """Where one run writes: `<folder>/<name>/<name>_<kind>.csv`, its run.json, weights, checkpoint.
 
     Every file is written aside and renamed, so that a killed run leaves none half-written.
+
+    Attributes:
+        folder: Of the logs of all runs.
+        name: Of this run.
+        home: The folder of this run alone.
+        weights: Where its best weights go.
+        checkpoint: Where it saves what it needs to go on.
     """
 
     def __init__(self, folder: Path | str, name: str):
         self.folder, self.name = Path(folder), name
-        self.weights = self.folder / "weights" / f"{name}.safetensors"
-        self.checkpoint = self.folder / "checkpoints" / f"{name}.pt"
+        self.home = self.folder / name
+        self.weights = self.home / f"{name}.safetensors"
+        self.checkpoint = self.home / f"{name}.pt"
         self._start = time.perf_counter()
 
     def path(self, kind: str) -> Path:
         """Return the CSV file of a kind, such as "train" or "patients"."""
-        return self.folder / f"{self.name}_{kind}.csv"
+        return self.home / f"{self.name}_{kind}.csv"
 
     def write(self, kind: str, table: pd.DataFrame) -> None:
         """Write a table as the run's CSV of that kind."""
@@ -60,7 +68,7 @@ class RunLogs:
     def write_run(self, facts: dict[str, Any]) -> None:
         """Write run.json: what the run was, on what it ran, and how long it took so far."""
         write_json(
-            self.folder / f"{self.name}_run.json",
+            self.home / f"{self.name}_run.json",
             {"run_name": self.name}
             | facts
             | {
@@ -73,11 +81,12 @@ class RunLogs:
 
 
 def find_runs(folder: Path | str) -> dict[str, Path]:
-    """Find the runs logged in `folder` and its sub-folders.
+    """Find the runs logged in `folder` and its sub-folders, each in a folder of its own or not.
 
     Returns:
-        Run name → the stem its files share, such as `logs/UNet` for `logs/UNet_val.csv`. Where two
-        sub-folders log a run of the same name, both names start with their sub-folder: `a/UNet`.
+        Run name → the stem its files share, such as `logs/UNet/UNet` for
+        `logs/UNet/UNet_val.csv`. Runs of the same name are told apart by the folder they lie in:
+        `a/UNet` for `a/UNet_val.csv` and `a/UNet/UNet_val.csv`.
 
     Raises:
         BadInput: The folder is missing or holds no logs.
@@ -90,25 +99,25 @@ def find_runs(folder: Path | str) -> dict[str, Path]:
             "first or name the folder that holds the logs.",
             fault="no_logs",
         )
-    names = [stem.name for stem in stems]
-    return {
-        stem.relative_to(folder).as_posix() if names.count(stem.name) > 1 else stem.name: stem
-        for stem in stems
-    }
+    alike: dict[str, list[Path]] = {}
+    for stem in stems:
+        alike.setdefault(stem.name, []).append(stem.relative_to(folder))
+    names = {folder / stem: name for same in alike.values() for name, stem in _told_apart(same)}
+    return {names[stem]: stem for stem in stems}
 
 
 def read_run(folder: Path | str, run: str) -> dict[str, pd.DataFrame]:
-    """Read the tables of `run` that are in `folder`; one that is missing is left out.
+    """Read the tables of `run` that are in `folder`, or in the run's own folder in there.
 
     Returns:
-        Table name (one of `TABLES`) → its rows. Columns beyond the documented ones are kept.
-        `hyperparams` may lack its header; its columns are then those of `HYPERPARAMS`.
+        Table name (one of `TABLES`) → its rows; one that is missing is left out. Columns beyond the
+        documented ones are kept. `hyperparams` may lack its header; its columns are then those of
+        `HYPERPARAMS`.
 
     Raises:
         BadInput: A file is not a CSV table.
     """
-    paths = {table: Path(folder) / f"{run}_{table}.csv" for table in TABLES}
-    return {table: _read_table(path, table) for table, path in paths.items() if path.exists()}
+    return tables_at(_stem_of(Path(folder), run))
 
 
 def read_facts(folder: Path | str, run: str) -> dict[str, Any]:
@@ -117,7 +126,18 @@ def read_facts(folder: Path | str, run: str) -> dict[str, Any]:
     Raises:
         BadInput: The file is not a JSON object.
     """
-    path = Path(folder) / f"{run}_run.json"
+    return facts_at(_stem_of(Path(folder), run))
+
+
+def tables_at(stem: Path) -> dict[str, pd.DataFrame]:
+    """Read the tables whose files begin with `stem`; see `read_run`."""
+    paths = {table: stem.with_name(f"{stem.name}_{table}.csv") for table in TABLES}
+    return {table: _read_table(path, table) for table, path in paths.items() if path.exists()}
+
+
+def facts_at(stem: Path) -> dict[str, Any]:
+    """Read the run.json whose name begins with `stem`; see `read_facts`."""
+    path = stem.with_name(f"{stem.name}_run.json")
     if not path.exists():
         return {}
     try:
@@ -129,6 +149,22 @@ def read_facts(folder: Path | str, run: str) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise BadInput(f"{path} does not hold one JSON object: delete it.", fault="broken_log")
     return facts
+
+
+def _stem_of(folder: Path, run: str) -> Path:
+    """What the run's files begin with: in a folder of its own, as the course writes, or flat."""
+    own = folder / run / run
+    has_own = any(_stem(path) == own for path in own.parent.glob("*"))
+    return own if has_own else folder / run
+
+
+def _told_apart(stems: list[Path]) -> list[tuple[str, Path]]:
+    """Names for stems of the same last part, as short as they can be."""
+    if len(stems) == 1:
+        return [(stems[0].name, stems[0])]
+    short = [stem.parent if stem.parent.name == stem.name else stem for stem in stems]
+    names = short if len(set(short)) == len(stems) else stems
+    return [(name.as_posix(), stem) for name, stem in zip(names, stems, strict=True)]
 
 
 def _stem(path: Path) -> Path | None:

@@ -1,6 +1,6 @@
 """How much of `make run` goes to starting, importing and preparing data: at most a third should.
 
-A row per run of the core set, in seconds, from its executed notebook in logs/notebooks:
+A row per run of the core set, in seconds, from its executed notebook in logs/RUN:
 
 - `total`: as papermill measured it, and the start of papermill itself, which is timed here.
 - `overhead`: what is not the course's work: the starts of papermill and kernel and the pauses

@@ -1,6 +1,6 @@
 """Segmenting a new scan of 512×512×400 voxels: against the bare network, and in memory.
 
-python -m tests.benchmarks.predict_speed [WEIGHTS of a run, by default logs/weights/UNet]
+python -m tests.benchmarks.predict_speed [WEIGHTS of a run, by default the U-Net's]
 
 The bare network answers the same slices, cut and windowed beforehand, in the same batches: as
 PyTorch builds it, and in the number format and memory layout that we choose too. Ours has to cut
@@ -42,7 +42,7 @@ print(before, memory_mb()["VmHWM"])
 """
 
 
-def main(weights: str = "logs/weights/UNet.safetensors") -> None:
+def main(weights: str = "logs/UNet/UNet.safetensors") -> None:
     """Measure at the size of the weights, and at twice that: a U-Net takes any."""
     with tempfile.TemporaryDirectory() as folder:
         scan = write_scan(Path(folder))
