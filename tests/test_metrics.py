@@ -27,6 +27,7 @@ from liverutils.scoring import (
     expected_calibration_error,
     label_lesions,
     lesion_summary,
+    nearest_look_alike,
     score_auc,
     score_classes,
     score_lesions,
@@ -471,6 +472,39 @@ def test_no_lesions_at_all():
     lesions = score_lesions(nothing, nothing, MM)
     assert len(lesions) == 0
     assert lesion_summary(lesions).loc["all", "lesions"] == 0
+
+
+def test_lesions_have_their_centres_in_voxels_of_the_scan():
+    true, predicted = cube((2, 4, 6), 3), cube((12, 10, 8), 1)
+    lesions = score_lesions(predicted, true, MM)
+    assert lesions[["x_voxel", "y_voxel", "z_voxel"]].to_numpy().tolist() == [
+        [3, 5, 7],
+        [12, 10, 8],
+    ]
+
+
+def look_alikes(*rows):
+    names = ["kind", "diameter_mm", "x_voxel", "y_voxel", "z_voxel"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_invented_lesions_are_named_after_the_look_alike_they_lie_on():
+    invented = cube((2, 2, 2), 3) | cube((13, 13, 10), 3) | cube((17, 3, 17), 1)
+    lesions = score_lesions(invented, np.zeros_like(invented), (1, 1, 2))
+    # The first lies 1.9 mm below the cyst's surface, and in the middle of the fat.
+    there = look_alikes(
+        ("cyst", 20.2, 3, 3, 9), ("focal fat", 8, 4, 3, 3), ("vein", 4, 14, 14, 13.4)
+    )
+    assert nearest_look_alike(lesions, there, (1, 1, 2)).tolist() == ["focal fat", "vein", ""]
+    assert nearest_look_alike(lesions, there[:1], (1, 1, 2)).tolist() == ["cyst", "", ""]
+    assert nearest_look_alike(lesions, there[2:], (1, 1, 2.3)).tolist() == ["", "", ""]
+
+
+def test_nothing_invented_or_nothing_to_confuse():
+    nothing = np.zeros((5, 5, 5), bool)
+    assert nearest_look_alike(score_lesions(nothing, nothing, MM), look_alikes(), MM).tolist() == []
+    one = score_lesions(~nothing, nothing, MM)
+    assert nearest_look_alike(one, look_alikes(), MM).tolist() == [""]
 
 
 def test_lesions_of_a_single_picture_are_refused():

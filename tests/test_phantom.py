@@ -1,3 +1,4 @@
+import hashlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from scipy import ndimage
 
 from liverutils.errors import BadInput
 from liverutils.phantom import COHORTS, make_cohort, make_patient, write
+from liverutils.phantom.lesion_table import lesion_rows
 from liverutils.phantom.lesions import has_tumors, sample_diameters
 from liverutils.phantom.patients import draw_patient
 from liverutils.phantom.render import acquire
@@ -18,6 +20,7 @@ from liverutils.phantom.scanner import Scan, sample_scan
 from liverutils.phantom.shapes import Grid, upsample
 from liverutils.scans import LIVER, TUMOR, read_nifti_mask
 from liverutils.scans.nifti import read_nifti
+from liverutils.sources import find_cases
 
 SMOKE = COHORTS["phantom-smoke"]
 # The default cohort on half the matrix: every shape is there, in a quarter of the time.
@@ -60,7 +63,7 @@ def test_same_seed_same_bytes_for_any_number_of_workers(tmp_path):
     one = make_cohort("phantom-smoke", tmp_path / "one", workers=1, progress=False, patients=2)
     two = make_cohort("phantom-smoke", tmp_path / "two", workers=2, progress=False, patients=2)
     names = sorted(p.name for p in one.iterdir())
-    assert len(names) == 2 * 2 + 1
+    assert len(names) == 2 * 2 + 2
     assert names == sorted(p.name for p in two.iterdir())
     for name in names:
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
@@ -102,6 +105,72 @@ def test_second_call_does_nothing(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
     make_cohort("phantom-smoke", folder, progress=False, patients=1)
     assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == before
+
+
+def test_cohort_of_an_earlier_version_is_named_and_left_alone(tmp_path):
+    folder = make_cohort("phantom-smoke", tmp_path / "raw", progress=False, patients=2)
+    (folder / "lesions.csv").unlink()
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    for use in (make_cohort, find_cases):
+        with pytest.raises(BadInput, match="2 of the 5 patients of phantom-smoke") as error:
+            use("phantom-smoke", folder)
+        assert error.value.fault == "earlier_cohort"
+    assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_whole_cohort_of_an_earlier_version_is_used(tmp_path):
+    folder = make_cohort("phantom-smoke", tmp_path / "raw", progress=False)
+    (folder / "lesions.csv").unlink()
+    assert make_cohort("phantom-smoke", folder, progress=False) == folder
+
+
+# Of the first patients as they were when the cohort had 24.
+FORMER = {"phantom": "4f9c28420aceb4c1", "phantom-shifted": "0d637f168b085958"}
+
+
+@pytest.mark.parametrize("name", FORMER)
+def test_more_patients_do_not_change_the_first_ones(name):
+    case = make_patient(COHORTS[name], 3)
+    assert (
+        hashlib.sha256(case.image.tobytes() + case.mask.tobytes()).hexdigest()[:16] == FORMER[name]
+    )
+
+
+def test_lesions_are_listed_where_they_are(smoke):
+    table = pd.read_csv(smoke / "lesions.csv")
+    patients = pd.read_csv(smoke / "patients.csv", dtype={"volume": str}).set_index("patient")
+    assert set(table.patient) <= set(patients.index)
+    for patient, rows in table.groupby("patient"):
+        assert rows.number.tolist() == list(range(1, len(rows) + 1))
+        counts = rows.kind.value_counts()
+        assert counts.get("cyst", 0) == patients.n_cysts[patient]
+        assert counts.get("focal fat", 0) == patients.n_focal_fat[patient]
+        mask, affine = read_nifti_mask(smoke / f"segmentation-{patients.volume[patient]}.nii.gz")
+        for row in rows[rows.is_tumor & (rows.diameter_mm > 25)].itertuples():
+            voxel = (row.x_voxel, row.y_voxel, row.z_voxel)
+            np.testing.assert_allclose(
+                affine @ [*voxel, 1], [row.x_mm, row.y_mm, row.z_mm, 1], atol=0.1
+            )
+            assert mask[tuple(np.round(voxel).astype(int))] == TUMOR
+            assert row.volume_ml == pytest.approx(np.pi / 6 * row.diameter_mm**3 / 1000, rel=0.3)
+
+
+def test_unenhanced_veins_are_listed_as_look_alikes(patients):
+    found = [lesion_rows(drawn, case.patient, case.affine) for case, drawn in patients]
+    veins = [pd.DataFrame(rows).query("kind == 'unenhanced vein'") for rows in found]
+    dark = [drawn.scan.hu["hepatic"] < drawn.scan.hu["liver"] for _, drawn in patients]
+    assert [len(rows) > 0 for rows in veins] == dark
+    assert set(dark) == {True, False}
+    for (case, drawn), rows in zip(patients, veins, strict=True):
+        at = tuple(rows[["x_voxel", "y_voxel", "z_voxel"]].to_numpy().round().astype(int).T)
+        assert (case.mask[at] >= LIVER).mean() > 0.9 if len(rows) else True
+        assert not rows.is_tumor.any()
+        thick = rows.diameter_mm > 8
+        seen = case.image[tuple(axis[thick] for axis in at)]
+        if len(seen):
+            contrast = drawn.scan.hu["hepatic"] - drawn.scan.hu["liver"]
+            assert rows.contrast_hu.iloc[0] == pytest.approx(contrast, abs=0.1)
+            assert seen.mean() - drawn.scan.hu["liver"] == pytest.approx(contrast, abs=12)
 
 
 def test_partial_cohort_is_taken_as_it_is_unless_asked_otherwise(tmp_path):

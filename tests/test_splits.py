@@ -28,6 +28,15 @@ def test_each_patient_is_in_exactly_one_part(n_patients):
     assert split.train and split.valid and split.test
 
 
+@pytest.mark.parametrize(
+    ("n_patients", "parts"),
+    [(88, (43, 13, 32)), (131, (78, 20, 33)), (79, (47, 12, 20)), (5, (3, 1, 1))],
+)
+def test_so_many_are_held_out_by_default(n_patients, parts):
+    split = split_patients(slices_of(n_patients))
+    assert tuple(map(len, (split.train, split.valid, split.test))) == parts
+
+
 def test_same_seed_same_split_whatever_the_order_of_the_rows():
     slices = slices_of(20)
     shuffled = slices.sample(frac=1, random_state=3)

@@ -55,7 +55,7 @@ class Cohort:
 COHORTS = {
     cohort.name: cohort
     for cohort in (
-        Cohort("phantom", seed=1, patients=24),
+        Cohort("phantom", seed=1, patients=88),
         Cohort(
             "phantom-smoke",
             seed=2,
@@ -70,7 +70,7 @@ COHORTS = {
         Cohort(
             "phantom-shifted",
             seed=4,
-            patients=8,
+            patients=40,
             slice_mm=(2.5,),
             phases={"late arterial": 1.0},
             kernels=("edge",),

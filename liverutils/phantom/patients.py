@@ -11,6 +11,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from liverutils.phantom.cohorts import Cohort
+from liverutils.phantom.lesion_table import lesion_rows
 from liverutils.phantom.lesions import sample_lesions
 from liverutils.phantom.organs import make_anatomy
 from liverutils.phantom.render import render_scan
@@ -21,9 +22,16 @@ from liverutils.scans import Case
 
 def make_patient(cohort: Cohort, number: int) -> Case:
     """Make patient `number` of `cohort`, the same whenever and wherever it is made."""
+    return make_patient_with_lesions(cohort, number)[0]
+
+
+def make_patient_with_lesions(cohort: Cohort, number: int) -> tuple[Case, list[dict]]:
+    """Make a patient, and the rows of what the liver holds, as `lesion_rows` gives them."""
     # Sums over several threads could be rounded in another order.
     with threadpool_limits(1):
-        return _make_case(cohort, number)
+        patient = draw_patient(cohort, number)
+        case = _make_case(cohort, number, patient)
+        return case, lesion_rows(patient, case.patient, case.affine)
 
 
 def draw_patient(cohort: Cohort, number: int) -> Patient:
@@ -35,8 +43,7 @@ def draw_patient(cohort: Cohort, number: int) -> Patient:
     return Patient(anatomy, scan, lesions, scan_grid(scanner, cohort, scan, anatomy), noise)
 
 
-def _make_case(cohort: Cohort, number: int) -> Case:
-    patient = draw_patient(cohort, number)
+def _make_case(cohort: Cohort, number: int, patient: Patient) -> Case:
     image, mask = render_scan(cohort, patient)
     grid = patient.grid
     pixel = patient.scan.field_mm / cohort.matrix

@@ -1,6 +1,7 @@
 """Write a cohort to disk, once."""
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from liverutils.errors import BadInput
 from liverutils.files import one_at_a_time, written_aside
 from liverutils.parallel import in_processes
 from liverutils.phantom.cohorts import COHORTS, Cohort
-from liverutils.phantom.patients import make_patient
+from liverutils.phantom.lesion_table import LESION_COLUMNS
+from liverutils.phantom.patients import make_patient_with_lesions
 from liverutils.scans import LIVER, TUMOR, write_nifti
 
 
@@ -24,7 +26,7 @@ def make_cohort(
     progress: bool = True,
     patients: int | None = None,
 ) -> Path:
-    """Write a cohort as NIfTI volumes and `patients.csv`, whole or not at all.
+    """Write a cohort as NIfTI volumes and two tables, whole or not at all.
 
     Args:
         name: One of `COHORTS`.
@@ -34,10 +36,11 @@ def make_cohort(
         patients: Make only this many, the first ones.
 
     Returns:
-        `folder`, with volume-NNN.nii.gz, segmentation-NNN.nii.gz and patients.csv.
+        `folder`, with volume-NNN.nii.gz, segmentation-NNN.nii.gz, patients.csv and lesions.csv
+        (see `lesion_rows`).
 
     Raises:
-        BadInput: unknown_cohort, bad_count, folder_in_use.
+        BadInput: unknown_cohort, bad_count, folder_in_use, earlier_cohort.
     """
     if name not in COHORTS:
         raise BadInput(
@@ -59,8 +62,32 @@ def make_cohort(
             aside.mkdir()
             rows = in_processes(partial(_write_patient, cohort, aside), range(count), workers)
             bar = tqdm(rows, f"making {name}", count, unit="patient", disable=not progress)
-            pd.DataFrame(list(bar)).to_csv(aside / "patients.csv", index=False)
+            patients_rows, lesions_rows = zip(*bar, strict=True)
+            pd.DataFrame(patients_rows).to_csv(aside / "patients.csv", index=False)
+            lesions = pd.DataFrame(list(chain(*lesions_rows)), columns=LESION_COLUMNS)
+            lesions.to_csv(aside / "lesions.csv", index=False)
     return folder
+
+
+def check_cohort(folder: Path, name: str) -> None:
+    """Refuse a folder that holds the cohort `name` as it was when it had fewer patients.
+
+    A cohort of which only a part was asked for is another thing: it has its `lesions.csv`.
+
+    Raises:
+        BadInput: earlier_cohort.
+    """
+    table = folder / "patients.csv"
+    if (folder / "lesions.csv").is_file() or not table.is_file():
+        return
+    there = len(pd.read_csv(table))
+    if there < COHORTS[name].patients:
+        raise BadInput(
+            f"{folder} was made by an earlier version: it holds {there} of the "
+            f"{COHORTS[name].patients} patients of {name} and no lesions.csv; move or remove that "
+            "folder and the cohort is made anew.",
+            fault="earlier_cohort",
+        )
 
 
 def _is_empty(folder: Path) -> bool:
@@ -76,15 +103,16 @@ def _check_holds(folder: Path, name: str, patients: int | None) -> None:
             "name another folder.",
             fault="folder_in_use",
         )
+    check_cohort(folder, name)
 
 
-def _write_patient(cohort: Cohort, folder: Path, number: int) -> dict:
-    case = make_patient(cohort, number)
+def _write_patient(cohort: Cohort, folder: Path, number: int) -> tuple[dict, list[dict]]:
+    case, lesions = make_patient_with_lesions(cohort, number)
     write_nifti(folder / f"volume-{number:03d}.nii.gz", case.image, case.affine)
     write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.mask, case.affine)
     voxel_ml = np.prod(case.spacing) / 1000
     tumors, n_tumors = ndimage.label(case.mask == TUMOR)
-    return {
+    facts = {
         "patient": case.patient,
         "volume": case.volume,
         **case.provenance,
@@ -94,3 +122,4 @@ def _write_patient(cohort: Cohort, folder: Path, number: int) -> dict:
         "tumor_ml": round(float((tumors > 0).sum() * voxel_ml), 2),
         "n_tumors": n_tumors,
     }
+    return facts, lesions

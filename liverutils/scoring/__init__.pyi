@@ -14,6 +14,7 @@ from .intervals import Interval as Interval
 from .intervals import bootstrap_interval as bootstrap_interval
 from .lesions import label_lesions as label_lesions
 from .lesions import lesion_summary as lesion_summary
+from .lesions import nearest_look_alike as nearest_look_alike
 from .lesions import score_lesions as score_lesions
 from .names import SLICE_CLASSES as SLICE_CLASSES
 from .summary import summarise as summarise

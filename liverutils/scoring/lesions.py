@@ -1,11 +1,14 @@
 """Lesion by lesion: found, missed, invented."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import ndimage
+from scipy.spatial.distance import cdist
 
 from liverutils.errors import BadInput
-from liverutils.scoring.pairs import Spacing, as_binary_pair, crop_to_union, voxel_mm3
+from liverutils.scoring.pairs import Spacing, as_binary_pair, voxel_mm3
 
 _LESION_SIZES_MM = {"<10 mm": (0, 10), "10-20 mm": (10, 20), ">=20 mm": (20, np.inf)}
 
@@ -39,8 +42,9 @@ def score_lesions(
     Returns:
         One row per true lesion, then one per false positive: `lesion` (its number in
         `label_lesions` of its own mask), `false_positive`, `voxels`, `volume_mm3`, `volume_ml`,
-        `diameter_mm` (of the sphere of that volume), `found`, `iou`, `dice`. Volumes and diameter
-        are NaN where the spacing is not known.
+        `diameter_mm` (of the sphere of that volume), `found`, `iou`, `dice`, and its centre in
+        voxels: `x_voxel`, `y_voxel`, `z_voxel`. Volumes and diameter are NaN where the spacing is
+        not known.
 
     Raises:
         BadInput: As `score_volume`; masks that are not 3D.
@@ -52,7 +56,9 @@ def score_lesions(
             "of a patient first.",
             fault="wrong_shape",
         )
-    shared = _shared_voxels(predicted, true)
+    box = _box_around(predicted | true)
+    predicted_lesions, true_lesions = (label_lesions(mask[box])[0] for mask in (predicted, true))
+    shared = _shared_voxels(predicted_lesions, true_lesions)
     belongs = _belongs(shared)
     true_voxels, predicted_voxels = shared[1:].sum(1), shared[:, 1:].sum(0)
     overlap = (shared[1:, 1:] * belongs).sum(1)
@@ -68,6 +74,9 @@ def score_lesions(
         "iou": np.pad(iou, add_false),
         "dice": np.pad(2 * overlap / both, add_false),
     }
+    centres = np.r_[_centres(true_lesions), _centres(predicted_lesions)[false]]
+    centres += [part.start for part in box]
+    rows |= {f"{axis}_voxel": places for axis, places in zip("xyz", centres.T, strict=True)}
     return _with_sizes(pd.DataFrame(rows), spacing)
 
 
@@ -92,17 +101,63 @@ def lesion_summary(lesions: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T.astype({"lesions": int, "found": int, "false_positives": int})
 
 
+def nearest_look_alike(
+    lesions: pd.DataFrame,
+    look_alikes: pd.DataFrame,
+    spacing: Sequence[float],
+    *,
+    slack_mm: float = 3.0,
+) -> pd.Series:
+    """Say for each lesion of a patient on which look-alike it lies, if on any.
+
+    A lesion lies on a look-alike where its centre does: no further from the look-alike's centre
+    than the radius and `slack_mm`. Of several it is the one whose surface reaches furthest beyond.
+
+    Args:
+        lesions: Rows of `score_lesions` of one patient, for example its false positives.
+        look_alikes: What the patient's liver holds that is no tumour: `kind`, `diameter_mm`,
+            `x_voxel`, `y_voxel`, `z_voxel`, as in a phantom cohort's `lesions.csv`.
+        spacing: Voxel size per axis in mm.
+        slack_mm: About a slice: look-alikes are no exact balls, and borders are blurred.
+
+    Returns:
+        The `kind`, indexed like `lesions`; "" where it lies on none.
+    """
+    axes = ["x_voxel", "y_voxel", "z_voxel"]
+    kinds = pd.Series("", index=lesions.index, dtype=object)
+    if len(lesions) == 0 or len(look_alikes) == 0:
+        return kinds
+    mm = np.asarray(spacing)
+    apart = cdist(lesions[axes].to_numpy() * mm, look_alikes[axes].to_numpy() * mm)
+    outside = apart - look_alikes["diameter_mm"].to_numpy() / 2
+    nearest = outside.argmin(axis=1)
+    names = look_alikes["kind"].to_numpy()[nearest]
+    return kinds.where(outside.min(axis=1) > slack_mm, names)
+
+
+def _box_around(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds a mask; a single voxel where it is empty."""
+    boxes = ndimage.find_objects(mask.view(np.uint8))
+    return boxes[0] if boxes else (slice(0, 1),) * mask.ndim
+
+
 def _shared_voxels(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
     """Count the voxels that true lesion i and predicted lesion j share, (true + 1, predicted + 1).
 
     Row and column 0 are background.
     """
-    predicted, true = crop_to_union(predicted, true)
-    predicted_lesions, n_predicted = label_lesions(predicted)
-    true_lesions, n_true = label_lesions(true)
-    pairs = true_lesions.astype(np.int64) * (n_predicted + 1) + predicted_lesions
-    shape = (n_true + 1, n_predicted + 1)
+    shape = (int(true.max()) + 1, int(predicted.max()) + 1)
+    pairs = true.astype(np.int64) * shape[1] + predicted
     return np.bincount(pairs.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+
+
+def _centres(lesions: np.ndarray) -> np.ndarray:
+    """The centre of each numbered lesion in voxels, (lesions, 3)."""
+    at = np.nonzero(lesions)
+    number = lesions[at]
+    sums = [np.bincount(number, weights=axis, minlength=2)[1:] for axis in at]
+    voxels = np.maximum(np.bincount(number, minlength=2)[1:], 1)
+    return (np.transpose(sums) / voxels[:, None])[: lesions.max()]
 
 
 def _belongs(shared: np.ndarray) -> np.ndarray:

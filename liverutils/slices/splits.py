@@ -7,6 +7,9 @@ from sklearn.model_selection import train_test_split
 
 from liverutils.errors import BadInput
 
+# Fewer patients leave a score too uncertain to compare anything by.
+LEAST_TESTED = 32
+
 
 @dataclass(frozen=True)
 class Split:
@@ -22,7 +25,7 @@ def split_patients(
     *,
     seed: int = 0,
     valid: float = 0.15,
-    test: float = 0.25,
+    test: float | None = None,
     fraction: float = 1.0,
 ) -> Split:
     """Split the patients of a slice table, each part with its share of small and large tumours.
@@ -31,7 +34,8 @@ def split_patients(
         slices: A store's table; `patient`, `liver_px` and `tumor_px` are used.
         seed: The same seed and patients give the same split.
         valid: Share of the patients for validation, at least one.
-        test: Share of the patients for the test, at least one.
+        test: Share of the patients for the test, at least one; by default a quarter, but
+            `LEAST_TESTED` patients where these are at most two fifths of all.
         fraction: Share of the training patients that is kept, for learning curves. Validation and
             test patients do not depend on it, and a smaller set is part of every larger one.
 
@@ -40,6 +44,9 @@ def split_patients(
     """
     pixels = slices.groupby("patient")[["liver_px", "tumor_px"]].sum()
     load = (pixels.tumor_px / pixels.liver_px.clip(lower=1)).sort_index()
+    if test is None:
+        test = max(0.25, LEAST_TESTED / len(load))
+        test = test if test <= 0.4 else 0.25
     n_test, n_valid = (max(1, round(share * len(load))) for share in (test, valid))
     if len(load) - n_test - n_valid < 1:
         raise BadInput(

@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
+from liverutils.phantom import check_cohort
 from liverutils.sources.files import CaseFiles, by_number, list_with_archives, read_nifti_case
 
 
 def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
-    """List the patients of a cohort, as `phantom.make_cohort` writes them."""
+    """List the patients of a cohort, as `phantom.make_cohort` writes them.
+
+    Raises:
+        BadInput: earlier_cohort.
+    """
+    check_cohort(raw, cohort)
     files = list_with_archives(raw)
     masks = by_number(files, r"segmentation-(\d+)\.nii(?:\.gz)?")
     return [
