@@ -26,6 +26,7 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed
 	ruff check .
 	ruff format --check .
+	mypy
 	python -m pytest --numprocesses auto --dist worksteal
 
 lab: $(VENV)/.installed

@@ -9,6 +9,6 @@ class BadInput(ValueError):
         fault: The fault's name as `liverutils verify` lists it, such as `missing_slices`.
     """
 
-    def __init__(self, sentence: str, fault: str = "bad_input"):
+    def __init__(self, sentence: str, fault: str = "bad_input") -> None:
         super().__init__(sentence)
         self.fault = fault

@@ -8,7 +8,7 @@ import torch
 from doubles import TRAINED_ON
 
 from liverutils.errors import BadInput
-from liverutils.models import build_model, save_weights
+from liverutils.models import Settings, build_model, save_weights
 from liverutils.prediction import (
     check_unseen,
     find_liver,
@@ -20,7 +20,6 @@ from liverutils.prediction.network import TrainedNetwork
 from liverutils.scans import LIVER, TUMOR
 from liverutils.slices import Split, crop_case, liver_box, paste
 from liverutils.sources import find_cases
-from liverutils.training import Settings
 
 
 class Thresholds(torch.nn.Module):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from liverutils.models.cost import network_cost
+from liverutils.models import Settings, network_cost
 
 
 def test_a_convolution_costs_what_its_formula_says():
@@ -17,7 +17,7 @@ def test_a_convolution_costs_what_its_formula_says():
 def test_measuring_leaves_the_network_as_it_was():
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    network_cost(model, torch.ones(4, 1, 16, 16), dtype="bfloat16", channels_last=True)
+    network_cost(model, torch.ones(4, 1, 16, 16), Settings("bfloat16", channels_last=True))
     assert model.training
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[name])

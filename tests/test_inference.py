@@ -13,7 +13,7 @@ from doubles import TRAINED_ON
 from torch import nn
 
 from liverutils.errors import BadInput
-from liverutils.models import build_model, save_weights
+from liverutils.models import Settings, build_model, save_weights
 from liverutils.phantom import COHORTS, make_patient
 from liverutils.prediction import (
     keep_largest_liver,
@@ -34,7 +34,6 @@ from liverutils.scans.dicom import LPS_TO_RAS
 from liverutils.scans.nifti import read_nifti
 from liverutils.slices import Resampler, apply_window, cut_case
 from liverutils.sources import read_scan
-from liverutils.training import Settings
 
 PLAIN = Settings()
 

@@ -19,14 +19,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from liverutils.errors import BadInput
 from liverutils.figures import draw_gallery
-from liverutils.models import build_model, load_weights
+from liverutils.models import Settings, build_model, load_weights
 from liverutils.models.resnet_segmentation import encoder_and_head
 from liverutils.prediction import score_held_out
 from liverutils.prediction.held_out import predict_volume
 from liverutils.runs import RunLogs, read_facts, read_run
 from liverutils.scoring import PatientCounts
 from liverutils.slices import Augment, slice_loaders, split_patients
-from liverutils.training import Settings, choose_device, segmentation_learner, train, use_settings
+from liverutils.training import choose_device, segmentation_learner, train, use_settings
 from liverutils.training.precision import try_settings
 from liverutils.training.scorers import PatientScores
 

@@ -118,7 +118,7 @@ def test_lesion_smaller_than_a_store_pixel_still_labels_its_slice():
 def test_whole_blocks_are_averaged_as_shares_are(block, kind):
     side = 8 * block
     resampler = Resampler((side, side), (0.7, 0.7), 8)
-    rows, columns = (shares.toarray() for shares in resampler.weights())
+    rows, columns = (shares.toarray() for shares in resampler.shares)
     picture = np.random.default_rng(0).integers(-1000, 1000, (side, side)).astype(kind)
     for turned in (picture, picture[::-1], picture[:, ::-1], picture.T):
         expected = rows @ turned.astype(float) @ columns.T
@@ -129,7 +129,7 @@ def test_back_and_forth_keeps_a_mask():
     resampler = Resampler((50, 40), (0.8, 0.8), 64)
     picture = np.zeros((50, 40), np.float32)
     picture[15:35, 10:30] = 1
-    rows, columns = resampler.weights()
+    rows, columns = resampler.shares
     small = (columns @ (rows @ picture).T).T
     back = resampler.back()
     again = back[0] @ small @ back[1].T

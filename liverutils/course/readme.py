@@ -23,7 +23,7 @@ CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
 
 def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
     """Replace what stands between the markers of the README by what holds now."""
-    contents = {
+    contents: dict[str, Callable[[], str]] = {
         "results": partial(results, logs_dir),
         "gallery": partial(pictures, gallery),
         "runs": rule_graph,
@@ -74,7 +74,7 @@ def rule_graph() -> str:
         command, cwd=repository_root(), capture_output=True, text=True, check=True
     ).stdout
     names = dict(re.findall(r"(id\d+)\[(\w+)\]", drawn))
-    waiting = {name: [] for name in names.values() if name != "all"}
+    waiting: dict[str, list[str]] = {name: [] for name in names.values() if name != "all"}
     for first, later in re.findall(r"(id\d+) --> (id\d+)", drawn):
         if names[later] in waiting:
             waiting[names[first]].append(names[later])
@@ -106,7 +106,7 @@ def _tables(
     group = comparable_groups(runs)[0]
     own = {name: run for name, run in group.items() if name in core}
     variants = {name: run for name, run in group.items() if name not in core}
-    patients = len(next(iter(group.values())).held_out)
+    patients = len(next(iter(group.values())).tables["patients"])
     parts = [f"**{task}**, phantom, {patients} held-out patients; {_trained_on(own)}."]
     parts += [markdown_table(map(row, own.values()))]
     if variants:

@@ -26,15 +26,16 @@ def show_runs(
             as missing.
         at_least: With fewer runs nothing is shown.
     """
-    found, missing = {}, []
+    found: dict[str, LoggedRun] = {}
+    missing = []
     for name in names:
         alike = [run for run in runs if name in (run, run.rsplit("/", 1)[-1])]
         logged = {run: runs[run] for run in alike if runs[run].has(*needs)}
         found |= logged
         missing += [] if logged else [name]
     if missing:
-        missing = dict.fromkeys(name.rsplit("/", 1)[-1] for name in missing)
-        display(Markdown(f'*Not in these logs:* `make run RUNS="{" ".join(missing)}"`'))
+        names = dict.fromkeys(name.rsplit("/", 1)[-1] for name in missing)
+        display(Markdown(f'*Not in these logs:* `make run RUNS="{" ".join(names)}"`'))
     if len(found) >= at_least:
         display(draw(found))
         # Or the notebook would show a figure again at the end of the cell.

@@ -68,4 +68,4 @@ def _lit(body: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     surface = (*np.indices(body.shape[:2]), inside.argmax(2))
     slope = np.stack([along[surface] for along in np.gradient(body)])
     normals = -slope / np.maximum(np.linalg.norm(slope, axis=0), 1e-6)
-    return inside.any(2), np.clip(np.tensordot(LIGHT, normals, 1), 0, 1)
+    return np.asarray(inside.any(2)), np.clip(np.tensordot(LIGHT, normals, 1), 0, 1)

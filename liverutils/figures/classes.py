@@ -5,14 +5,14 @@ from collections.abc import Mapping
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from liverutils.figures.slices import show_picture
 from liverutils.figures.style import OTHER_COLOURS, Window
 from liverutils.scoring import SLICE_CLASSES, Roc, calibration_bins, expected_calibration_error
 
 
-def plot_confusion(confusion: np.ndarray, ax: Axes | None = None) -> Figure:
+def plot_confusion(confusion: np.ndarray, ax: Axes | None = None) -> Figure | SubFigure:
     """Draw a confusion matrix: slices in each cell, shaded by their share of the true class.
 
     Args:
@@ -34,7 +34,7 @@ def plot_confusion(confusion: np.ndarray, ax: Axes | None = None) -> Figure:
     return ax.figure
 
 
-def plot_roc(curves: Mapping[str, Roc], ax: Axes | None = None) -> Figure:
+def plot_roc(curves: Mapping[str, Roc], ax: Axes | None = None) -> Figure | SubFigure:
     """Plot ROC curves with their bands; the legend has the areas and their intervals.
 
     Args:
@@ -57,7 +57,7 @@ def plot_roc(curves: Mapping[str, Roc], ax: Axes | None = None) -> Figure:
 
 def plot_reliability(
     true: np.ndarray, probabilities: np.ndarray, bins: int = 10, ax: Axes | None = None
-) -> Figure:
+) -> Figure | SubFigure:
     """Plot accuracy against confidence; dots are as large as they hold slices.
 
     Args:

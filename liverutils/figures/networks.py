@@ -24,7 +24,8 @@ def plot_u_shape(levels: Sequence[tuple[int, int]]) -> Figure:
         ax.add_patch(Rectangle((x - width / 2, y - height / 2), width, height, color="silver"))
         beside = x + np.sign(x) * (width / 2 + 0.08)
         ax.text(
-            *((beside, y) if x else (0, y - height / 2 - 0.05)),
+            beside if x else 0,
+            y if x else y - height / 2 - 0.05,
             f"{channels} × {side}²",
             ha={-1: "right", 0: "center", 1: "left"}[np.sign(x)],
             va="center" if x else "top",
@@ -64,8 +65,8 @@ def plot_encoder(
 
     def arrow(start: tuple[float, float], end: tuple[float, float], text: str = "") -> None:
         ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "color": "dimgrey"})
-        middle = (np.array(start) + end) / 2
-        ax.text(*middle, text, ha="center", va="bottom", fontsize=9, color="dimgrey")
+        x, y = (np.array(start) + end) / 2
+        ax.text(x, y, text, ha="center", va="bottom", fontsize=9, color="dimgrey")
 
     for x, (channels, side) in enumerate(levels):
         box(x, 0, channels, side)

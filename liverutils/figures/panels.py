@@ -48,9 +48,9 @@ def gallery_panel(
     scores = ", ".join(f"{name} {value:.2f}" for name, value in dice.items())
     figure = Figure(figsize=(7.2, 2.9), dpi=100, layout="constrained")
     figure.suptitle(f"{patient}, slice {index} · Dice: {scores}", fontsize=10)
-    overlays = {"image": {}, "truth": {"truth": truth}, "prediction": {"predicted": predicted}}
+    overlays = {"image": (None, None), "truth": (truth, None), "prediction": (None, predicted)}
     for ax, (title, labels) in zip(figure.subplots(1, 3), overlays.items(), strict=True):
-        show_picture(ax, picture, **labels, window=window, spacing=spacing)
+        show_picture(ax, picture, *labels, window=window, spacing=spacing)
         ax.set_title(title, fontsize=9)
     return _write_small_png(figure, Path(gallery) / run / f"{patient}_{index:03d}.png")
 

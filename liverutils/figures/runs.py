@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     EngFormatter,
@@ -21,6 +22,7 @@ from matplotlib.ticker import (
     NullFormatter,
     StrMethodFormatter,
 )
+from matplotlib.transforms import BboxBase
 
 from liverutils.figures.classes import plot_confusion
 from liverutils.figures.slices import picture_grid
@@ -120,7 +122,7 @@ def plot_bars(
     """
     height = 0.8 / table.shape[1]
     figure, ax = plt.subplots(figsize=(8.0, 0.9 + 0.17 * table.size + 0.2 * len(table)))
-    colours = colours or dict(zip(table, _shades(table.shape[1]), strict=True))
+    colours = colours or dict(zip(table.columns, _shades(table.shape[1]), strict=True))
     for place, (column, values) in enumerate(table.items()):
         rows = np.arange(len(table)) + (place + 0.5) * height - 0.4
         bars = ax.barh(rows, values, 0.9 * height, color=colours[column], label=column)
@@ -264,7 +266,7 @@ def plot_tradeoff(table: pd.DataFrame, costs: Mapping[str, str], score: str, lab
 
 def _name_dots(ax: Axes, table: pd.DataFrame, cost: str, score: str) -> None:
     """Write the runs' names beside their dots, from the best down, where there is room."""
-    taken = []
+    taken: list[BboxBase] = []
     for run, x, y in zip(table["run"][::-1], table[cost][::-1], table[score][::-1], strict=True):
         for offset in ((5, 4), (5, -11)):
             name = ax.annotate(run, (x, y), xytext=offset, textcoords="offset points", fontsize=8)
@@ -294,9 +296,9 @@ def _line_styles(
     }
 
 
-def _shades(n: int) -> list[tuple]:
+def _shades(n: int) -> list[str]:
     """`n` colours from dark to light that print well and that colour-blind people can order."""
-    return list(plt.get_cmap("viridis")(np.linspace(0, 0.85, n)))
+    return [to_hex(colour) for colour in plt.get_cmap("viridis")(np.linspace(0, 0.85, n))]
 
 
 def _count_epochs(ax: Axes, label: str) -> None:

@@ -1,5 +1,7 @@
 """Slices of a scan with what was drawn on them."""
 
+from typing import Any, get_args
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -77,7 +79,7 @@ def _fill(ax: Axes, labels: np.ndarray) -> None:
     ax.imshow(colours[labels], aspect=ax.get_aspect(), interpolation="nearest")
 
 
-def _outline(ax: Axes, labels: np.ndarray, **lines: object) -> None:
+def _outline(ax: Axes, labels: np.ndarray, **lines: Any) -> None:
     structures = ((labels >= LIVER, LIVER_COLOUR), (labels == TUMOR, TUMOR_COLOUR))
     for structure, colour in structures:
         if structure.any():
@@ -103,7 +105,7 @@ def _write_letters(ax: Axes, letters: str) -> None:
 
 
 def _draw_scale_bar(ax: Axes, length_mm: float, length_px: float) -> None:
-    rows, columns = ax.get_images()[0].get_array().shape[:2]
+    rows, columns = ax.get_images()[0].get_size()
     x, y = 0.97 * columns, 0.95 * rows
     ax.plot([x - length_px, x], [y, y], color="white", linewidth=2)
     ax.text(
@@ -144,14 +146,15 @@ def point_of_interest(case: Case) -> tuple[int, int, int]:
     It lies on the axial slice with most of that structure, as far from its border as can be. A scan
     with neither is looked at in its middle.
     """
-    for label in (TUMOR, LIVER):
-        structure = case.mask == label
-        if case.mask is not None and structure.any():
+    for label in () if case.mask is None else (TUMOR, LIVER):
+        structure = case.labels == label
+        if structure.any():
             z = int(np.argmax(structure.sum(axis=(0, 1))))
             depth = distance_transform_edt(structure[:, :, z])
             x, y = np.unravel_index(np.argmax(depth), depth.shape)
             return int(x), int(y), z
-    return tuple(side // 2 for side in case.image.shape)
+    x, y, z = (side // 2 for side in case.image.shape)
+    return x, y, z
 
 
 def show_views(
@@ -167,7 +170,7 @@ def show_views(
     point = point or point_of_interest(case)
     x_mm, y_mm, _ = (side * mm for side, mm in zip(case.image.shape, case.spacing, strict=True))
     figure, axes = plt.subplots(1, 3, figsize=(9.0, 3.6), width_ratios=(x_mm, x_mm, y_mm))
-    for ax, view in zip(axes, ("axial", "coronal", "sagittal"), strict=True):
+    for ax, view in zip(axes, get_args(View), strict=True):
         index = point[VIEW_AXES[view]]
         labels = None if case.mask is None else take_plane(case.mask, view, index)
         show_picture(

@@ -43,7 +43,7 @@ class SliceViewer:
     every widget); running the cell again brings the viewer back.
     """
 
-    def __init__(self, case: Case, predicted: np.ndarray | None, window: Window):
+    def __init__(self, case: Case, predicted: np.ndarray | None, window: Window) -> None:
         self.case = case
         self._indices = {view: point_of_interest(case)[axis] for view, axis in VIEW_AXES.items()}
         self._labels = {"truth": case.mask, "predicted": predicted}
@@ -100,18 +100,21 @@ class SliceViewer:
     def _draw(self, change: object = None) -> None:
         view: View = self.view.value
         index = self._indices[view] = self.index.value
-        planes = {
-            name: take_plane(self._labels[name], view, index)
-            for name, shown in self.masks.items()
-            if shown.value
-        }
+
+        def shown(name: str) -> np.ndarray | None:
+            labels = self._labels[name]
+            if labels is None or not self.masks[name].value:
+                return None
+            return take_plane(labels, view, index)
+
         low, high = self.window.value
         window = f"{low} to {high} {self.case.intensity}"
         figure = Figure(figsize=(7.0, 5.0), layout="constrained")
         show_picture(
             figure.subplots(),
             take_plane(self.case.image, view, index),
-            **planes,
+            shown("truth"),
+            shown("predicted"),
             window=(low, high),
             spacing=picture_spacing(self.case, view),
             view=view,

@@ -8,6 +8,8 @@ from .deeplab import ENCODERS as ENCODERS
 from .losses import TwoTasks as TwoTasks
 from .losses import build_loss as build_loss
 from .multitask import MultiTaskUNet as MultiTaskUNet
+from .precision import Settings as Settings
+from .precision import fastest_time as fastest_time
 from .resnet_segmentation import encoder_and_head as encoder_and_head
 from .resunet import ResidualUnit as ResidualUnit
 from .resunet import ResUNet as ResUNet

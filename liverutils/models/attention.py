@@ -29,4 +29,4 @@ def grad_cam(
 
 def last_features(model: nn.Module) -> nn.Module:
     """Return the last layer of a network of `models.classifiers` whose output is a picture."""
-    return model.layer4 if hasattr(model, "layer4") else model.features
+    return model.get_submodule("layer4" if hasattr(model, "layer4") else "features")

@@ -1,6 +1,7 @@
 """The course's networks by name."""
 
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -17,7 +18,7 @@ from liverutils.models.unet import UNet
 def _from_scratch(network: type[nn.Module]) -> Callable[..., nn.Module]:
     """A builder of a network that has no ImageNet weights."""
 
-    def build(name: str, pretrained: bool = False, **options) -> nn.Module:
+    def build(name: str, pretrained: bool = False, **options: Any) -> nn.Module:
         if pretrained:
             raise BadInput(f"{name} has no ImageNet weights: run it with pretrained=False.")
         return network(**options)
@@ -25,7 +26,7 @@ def _from_scratch(network: type[nn.Module]) -> Callable[..., nn.Module]:
     return build
 
 
-def _resnet_segmentation(name: str, **options) -> nn.Module:
+def _resnet_segmentation(name: str, **options: Any) -> nn.Module:
     return ResNetSegmentation(**options)
 
 
@@ -42,7 +43,9 @@ MODELS: dict[str, Callable[..., nn.Module]] = (
 )
 
 
-def build_model(name: str, *, init: str = "default", pretrained: bool = False, **options):
+def build_model(
+    name: str, *, init: str = "default", pretrained: bool = False, **options: Any
+) -> nn.Module:
     """Return a network of the course.
 
     Args:
@@ -65,7 +68,7 @@ def build_model(name: str, *, init: str = "default", pretrained: bool = False, *
     if pretrained and init == "normal":
         raise BadInput("init='normal' would overwrite the ImageNet weights: choose one of both.")
     model = MODELS[name](name, pretrained=pretrained, **options)
-    model.recipe = {"name": name, **options}
+    model.recipe = {"name": name, **options}  # type: ignore[assignment]  # No Module, but ours.
     if init == "normal":
         model.apply(_draw_normal)
     return model

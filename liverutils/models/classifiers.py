@@ -4,6 +4,8 @@ They are torchvision's own, https://arxiv.org/abs/1404.5997, https://arxiv.org/a
 https://arxiv.org/abs/1512.03385, with as many input channels and classes as asked for.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
@@ -27,7 +29,7 @@ PAPERS_HIDDEN = 4096
 class PlainBlock(BasicBlock):
     """The two convolutions of ResNet's basic block, without the shortcut around them."""
 
-    def __init__(self, n_in: int, n_out: int, stride: int = 1, *_, **__):
+    def __init__(self, n_in: int, n_out: int, stride: int = 1, *_: Any, **__: Any) -> None:
         super().__init__(n_in, n_out, stride)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ def classifier(
     classes: int = 3,
     pretrained: bool = False,
     hidden: int = PAPERS_HIDDEN,
-    **options,
+    **options: Any,
 ) -> nn.Module:
     """Return a network that maps images (B, in_channels, H, W) to logits (B, classes).
 
@@ -110,10 +112,12 @@ def _fit_first_layer(model: nn.Module, in_channels: int) -> None:
 
 
 def _fit_hidden_layers(model: nn.Module, units: int) -> None:
-    places = [n for n, layer in enumerate(model.classifier) if isinstance(layer, nn.Linear)]
-    sizes = [model.classifier[places[0]].in_features, units, units]
-    for place, n_in, n_out in zip(places, sizes, sizes[1:] + [units], strict=True):
-        model.classifier[place] = nn.Linear(n_in, n_out, device="meta")
+    layers = model.get_submodule("classifier")
+    old = {name: layer for name, layer in layers.named_children() if isinstance(layer, nn.Linear)}
+    n_in = next(iter(old.values())).in_features
+    for name in old:
+        layers.set_submodule(name, nn.Linear(n_in, units, device="meta"))
+        n_in = units
 
 
 def _fit_last_layer(model: nn.Module, classes: int) -> None:

@@ -1,5 +1,7 @@
 """DeepLabV3+: one encoder, many atrous rates, a light decoder."""
 
+from typing import Any
+
 import segmentation_models_pytorch as smp
 from torch import nn
 
@@ -15,7 +17,7 @@ ENCODERS = {
 
 
 def deeplabv3plus(
-    name: str, in_channels: int = 1, classes: int = 3, pretrained: bool = False, **options
+    name: str, in_channels: int = 1, classes: int = 3, pretrained: bool = False, **options: Any
 ) -> nn.Module:
     """Return DeepLabV3+ of Chen et al., https://arxiv.org/abs/1802.02611, with an encoder by name.
 

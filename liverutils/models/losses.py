@@ -20,7 +20,7 @@ class BatchDice(nn.Module):
         smooth: s, pixels: so much drawn of an absent class costs half of what can be lost.
     """
 
-    def __init__(self, smooth: float = 100.0):
+    def __init__(self, smooth: float = 100.0) -> None:
         super().__init__()
         self.smooth = smooth
 
@@ -47,7 +47,7 @@ class DiceCrossEntropy(nn.Module):
         classes: Number of classes; each pixel has exactly one, so liver means liver without tumour.
     """
 
-    def __init__(self, classes: int = 3):
+    def __init__(self, classes: int = 3) -> None:
         super().__init__()
         self.cross_entropy = nn.CrossEntropyLoss()
         self.dice = BatchDice()
@@ -66,7 +66,7 @@ class TwoTasks(nn.Module):
         weight: Of the second task; 0 leaves the segmentation alone.
     """
 
-    def __init__(self, segmentation: nn.Module, weight: float):
+    def __init__(self, segmentation: nn.Module, weight: float) -> None:
         super().__init__()
         self.segmentation, self.weight = segmentation, weight
 

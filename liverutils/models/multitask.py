@@ -28,7 +28,7 @@ class MultiTaskUNet(UNet):
         width: int = 32,
         depth: int = 4,
         dropout: float = 0.2,
-    ):
+    ) -> None:
         super().__init__(in_channels, classes, width, depth)
         self.dropout = nn.Dropout2d(dropout)
         self.tumor_head = nn.Sequential(
@@ -38,7 +38,9 @@ class MultiTaskUNet(UNet):
             nn.Linear(2 * width * 2**depth, 1),
         )
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(  # type: ignore[override]  # A second answer more than the U-Net gives.
+        self, images: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Map images (B, in_channels, H, W) to logits (B, classes, H, W) and of a tumour (B,)."""
         *skips, deep = self.encode(images)
         deep = self.dropout(deep)

@@ -1,5 +1,7 @@
 """A ResNet that was made to classify, and a small head that asks every stage of it."""
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -33,9 +35,9 @@ class ResNetSegmentation(nn.Module):
         encoder: str = "ResNet18",
         head_width: int = 32,
         pretrained: bool = False,
-    ):
+    ) -> None:
         super().__init__()
-        resnet = classifier(encoder, in_channels=in_channels, pretrained=pretrained)
+        resnet: Any = classifier(encoder, in_channels=in_channels, pretrained=pretrained)
         self.stages = nn.ModuleList(
             [
                 nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu),

@@ -20,7 +20,9 @@ class ResidualUnit(nn.Module):
     channels and size. The first convolution may be another one than usual, or halve the size.
     """
 
-    def __init__(self, n_in: int, n_out: int, stride: int = 1, first: nn.Module | None = None):
+    def __init__(
+        self, n_in: int, n_out: int, stride: int = 1, first: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             first or pre_activated(n_in, n_out, stride), pre_activated(n_out, n_out)
@@ -49,7 +51,9 @@ class ResUNet(nn.Module):
         depth: How often the size is halved. H and W must be multiples of 2**depth.
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 3, width: int = 32, depth: int = 3):
+    def __init__(
+        self, in_channels: int = 1, classes: int = 3, width: int = 32, depth: int = 3
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(depth + 1)]
         # The image is not normalised and rectified: half of its values would be lost.

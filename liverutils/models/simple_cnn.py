@@ -16,7 +16,7 @@ class SimpleCNN(nn.Module):
         width: Channels of the first convolution; each pooling is followed by twice as many.
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 3, width: int = 16):
+    def __init__(self, in_channels: int = 1, classes: int = 3, width: int = 16) -> None:
         super().__init__()
         widths = [in_channels, width, 2 * width, 4 * width]
         layers = []

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class DoubleConv(nn.Sequential):
     """Two 3×3 convolutions that keep the size, each with batch normalisation and ReLU."""
 
-    def __init__(self, n_in: int, n_out: int):
+    def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__(
             nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
             nn.BatchNorm2d(n_out),
@@ -21,7 +21,7 @@ class DoubleConv(nn.Sequential):
 class Up(nn.Module):
     """Double the size, join the encoder's features of that size, convolve."""
 
-    def __init__(self, n_in: int, n_out: int):
+    def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
         self.up = nn.ConvTranspose2d(n_in, n_out, 2, stride=2)
         self.conv = DoubleConv(2 * n_out, n_out)
@@ -45,7 +45,9 @@ class UNet(nn.Module):
         depth: How often the size is halved. H and W must be multiples of 2**depth.
     """
 
-    def __init__(self, in_channels: int = 1, classes: int = 3, width: int = 32, depth: int = 4):
+    def __init__(
+        self, in_channels: int = 1, classes: int = 3, width: int = 32, depth: int = 4
+    ) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(depth + 1)]
         self.stem = DoubleConv(in_channels, width)

@@ -59,7 +59,9 @@ def spine_distances(grid: Grid, period: float) -> dict[str, np.ndarray]:
     return {name: np.broadcast_to(part, grid.shape) for name, part in parts.items()}
 
 
-def _arch(x, y, level, canal, period: float) -> np.ndarray:
+def _arch(
+    x: np.ndarray, y: np.ndarray, level: np.ndarray, canal: np.ndarray, period: float
+) -> np.ndarray:
     """Distance to what stands behind a vertebral body: arch, its processes and the facets."""
     arch = np.maximum(
         np.maximum(np.abs(canal - 3.2) - 3.2, y + 14), _slab(level, 0.02, 0.24) * period

@@ -47,11 +47,11 @@ def write_ircadb(folder: Path, case: Case, number: int, liver_holds_tumors: bool
     """
     patient = folder / f"3Dircadb1.{number}"
     masks = patient / "MASKS_DICOM"
-    liver = case.mask >= LIVER if liver_holds_tumors else case.mask == LIVER
+    liver = case.labels >= LIVER if liver_holds_tumors else case.labels == LIVER
     write_dicom_series(patient / "PATIENT_DICOM", case)
     write_dicom_mask(masks / "liver", case, liver, "liver")
     write_dicom_mask(masks / "bone", case, case.image > BONE_HU, "bone")
-    tumors, n_tumors = ndimage.label(case.mask == TUMOR)
+    tumors, n_tumors = ndimage.label(case.labels == TUMOR)
     for index in range(1, n_tumors + 1):
         name = f"livertumor{index:02d}"
         write_dicom_mask(masks / name, case, tumors == index, name)
@@ -63,7 +63,7 @@ def write_ircadb(folder: Path, case: Case, number: int, liver_holds_tumors: bool
 def write_lits(folder: Path, case: Case, number: int) -> None:
     """Write a volume of LiTS: uncompressed NIfTI, all in one folder."""
     write_nifti(folder / f"volume-{number}.nii", case.image, case.affine)
-    write_nifti(folder / f"segmentation-{number}.nii", case.mask, case.affine)
+    write_nifti(folder / f"segmentation-{number}.nii", case.labels, case.affine)
 
 
 def write_msd(folder: Path, case: Case, number: int) -> list[dict[str, str]]:
@@ -71,7 +71,7 @@ def write_msd(folder: Path, case: Case, number: int) -> list[dict[str, str]]:
     name = f"liver_{number}.nii.gz"
     files = {"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"}
     write_nifti(folder / "Task03_Liver" / files["image"], case.image, case.affine)
-    write_nifti(folder / "Task03_Liver" / files["label"], case.mask, case.affine)
+    write_nifti(folder / "Task03_Liver" / files["label"], case.labels, case.affine)
     return [files]
 
 
@@ -87,7 +87,7 @@ def write_lits_png(folder: Path, case: Case, number: int) -> list[dict[str, obje
             "liver_segmentation": f"segmentation-{number}_livermask_{index}.png",
             "lesion_segmentation": f"segmentation-{number}_lesionmask_{index}.png",
         }
-        labels = case.mask[..., index].T
+        labels = case.labels[..., index].T
         save_png(folder / "volumes" / names["filename"], grey[..., index].T)
         masks = folder / "segmentations"
         save_png(masks / names["liver_segmentation"], (labels >= LIVER).view(np.uint8))
@@ -109,7 +109,7 @@ def write_chaos(folder: Path, case: Case, number: int) -> None:
         from_head = depth - 1 - index
         slice_path = place / "DICOM_anon" / f"image_{index}"
         slice_path.rename(slice_path.with_name(f"i{from_head:04d},0000b.dcm"))
-        liver = take_plane(case.mask, "axial", index) >= LIVER
+        liver = take_plane(case.labels, "axial", index) >= LIVER
         save_png(place / "Ground" / f"liver_GT_{from_head:03d}.png", liver * np.uint8(255))
 
 
@@ -117,7 +117,7 @@ def write_folder(folder: Path, case: Case, number: int) -> None:
     """Write a scan as one's own may lie: a folder per patient."""
     patient = folder / f"patient-{number:03d}"
     write_nifti(patient / "ct.nii.gz", case.image, case.affine)
-    write_nifti(patient / "mask.nii.gz", case.mask, case.affine)
+    write_nifti(patient / "mask.nii.gz", case.labels, case.affine)
 
 
 def as_grey(image: np.ndarray) -> np.ndarray:

@@ -67,7 +67,7 @@ def _pieces_in_liver(patient: Patient) -> Iterator[tuple[float, np.ndarray, floa
     """Yield diameter in mm, centre (x, y, z) in mm and volume in ml of pieces of hepatic veins."""
     anatomy = patient.anatomy
     for diameter, length, centre in _pieces(anatomy.tubes["hepatic"]):
-        at = type(anatomy.grid)(*(np.float32([centre[axis]]) for axis in (2, 0, 1)))
+        at = type(anatomy.grid)(*(np.array([centre[axis]], np.float32) for axis in (2, 0, 1)))
         if upsample(anatomy.fields["liver"], anatomy.grid, at).item() < 0:
             yield diameter, centre, np.pi / 4 * diameter**2 * length / 1000
 

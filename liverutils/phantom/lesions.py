@@ -95,7 +95,7 @@ def sample_lesions(
     rng: np.random.Generator, cohort: Cohort, number: int, scan: Scan, anatomy: Anatomy
 ) -> list[Lesion]:
     """Draw tumours and cysts and focal fat, which only look like tumours."""
-    wanted = []
+    wanted: list[tuple[str, float]] = []
     if has_tumors(cohort, number):
         count = min(1 + rng.geometric(0.33), 12)
         kinds = rng.choice(list(TUMOR_KINDS), size=count, p=list(TUMOR_KINDS.values()))
@@ -133,7 +133,9 @@ def _find_room(
     return None
 
 
-def _shape_lesion(rng, kind: str, centre, diameter: float, hu: dict[str, float]) -> Lesion:
+def _shape_lesion(
+    rng: np.random.Generator, kind: str, centre: np.ndarray, diameter: float, hu: dict[str, float]
+) -> Lesion:
     liver = hu["liver"]
     # A fatty liver is darker, and so nearer to its tumours.
     contrast = rng.triangular(10, 42, 60) * np.clip(liver / 105, 0.6, 1)

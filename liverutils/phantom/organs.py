@@ -10,6 +10,7 @@ from liverutils.phantom.shapes import (
     COARSE_MM,
     Grid,
     Noise,
+    Point,
     Tubes,
     curve,
     ellipsoid,
@@ -53,7 +54,7 @@ _BORDER_X = (
 class _Builder:
     """Builds the organs one after the other; later ones make room for earlier ones."""
 
-    def __init__(self, rng: np.random.Generator):
+    def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.size = np.clip(rng.normal(1.01, 0.035), 0.93, 1.08)
         self.grid = Grid.spanning((-152, -212, -140), (160, 212, 236), COARSE_MM)
@@ -152,8 +153,8 @@ class _Builder:
 
     def _bones_and_back_muscles(self) -> None:
         z, x, y = self.grid.open()
-        erector = [ellipsoid(self.grid, (s * 32, -63, 0), (27, 21, 900), 2.3) for s in (1, -1)]
-        erector = self._rough(np.minimum(*erector), 2.5, 30)
+        sides = [ellipsoid(self.grid, (s * 32, -63, 0), (27, 21, 900), 2.3) for s in (1, -1)]
+        erector = self._rough(np.minimum(*sides), 2.5, 30)
         self.fields["erector"] = smooth_max(erector, self.fields["muscle"] + 2, 6)
         band = np.maximum(np.abs(self.fields["muscle"] + 6.5) - 4, np.abs(x) - 15)
         self.fields["sternum"] = np.maximum(np.maximum(band, 74 - z), 60 - y)
@@ -327,7 +328,12 @@ class _Builder:
             [head + (2, -4, -22), head, (12, 70, 14), (-22, 62, 22), tail], [10, 13, 8, 9, 8]
         )
         self.fields["pancreas"] = self._rough(pancreas.distance(self.grid, 14), 2.2, 13)
-        duodenum = [head + (12, 18, 8), head + (20, 0, -8), head + (16, -10, -36), (0, 50, -42)]
+        duodenum: list[Point] = [
+            head + (12, 18, 8),
+            head + (20, 0, -8),
+            head + (16, -10, -36),
+            (0, 50, -42),
+        ]
         self.fields["duodenum"] = curve(duodenum, 11).distance(self.grid, 14)
 
     def _deep_muscles(self) -> None:
@@ -356,8 +362,14 @@ class _Builder:
 
     def _liver_vessels(self) -> None:
         hilum, confluence = self._near(26, 78, 26, spread=3), self._near(6, 60, 6, spread=3)
-        trunk = [(8, 60, -120), (7, 58, -50), confluence, 0.5 * (confluence + hilum), hilum]
-        splenic = [confluence, (-30, 50, 20), (-72, 30, 36)]
+        trunk: list[Point] = [
+            (8, 60, -120),
+            (7, 58, -50),
+            confluence,
+            0.5 * (confluence + hilum),
+            hilum,
+        ]
+        splenic: list[Point] = [confluence, (-30, 50, 20), (-72, 30, 36)]
         self.tubes["portal trunk"] = joined(curve(trunk, [3.5, 5, 6.5, 7, 6.5]), curve(splenic, 4))
         mouth = self.cava[-1] + (0, 0, -14)
         for name, root, count in (("portal", hilum, 75), ("hepatic", mouth, 55)):

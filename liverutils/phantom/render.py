@@ -35,7 +35,9 @@ def _average(fine: np.ndarray, layers: int) -> np.ndarray:
     return fine.reshape(-1, layers, *fine.shape[1:]).mean(axis=1)
 
 
-def acquire(rng, hu: np.ndarray, scan: Scan, offset: float, pixel: float) -> np.ndarray:
+def acquire(
+    rng: np.random.Generator, hu: np.ndarray, scan: Scan, offset: float, pixel: float
+) -> np.ndarray:
     """Blur slices (Z, X, Y) as the kernel does, add its noise, and store them as a scanner does.
 
     The noise power rises with frequency as in filtered back-projection and is cut off by the

@@ -38,7 +38,7 @@ def sample_scan(rng: np.random.Generator, cohort: Cohort, width: float) -> Scan:
     )
 
 
-def scan_grid(rng, cohort: Cohort, scan: Scan, anatomy: Anatomy) -> Grid:
+def scan_grid(rng: np.random.Generator, cohort: Cohort, scan: Scan, anatomy: Anatomy) -> Grid:
     """Voxel centres of the scan: from below liver and kidneys to the bases of the lungs."""
     bottom, top = anatomy.floor - rng.uniform(4, 20), anatomy.dome + rng.uniform(8, 24)
     bottom = max(bottom, float(anatomy.grid.z[0]) + scan.slice_mm / 2)

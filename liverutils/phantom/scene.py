@@ -1,5 +1,6 @@
 """Paint an abdomen with HU and labels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ from liverutils.phantom.lesions import Lesion
 from liverutils.phantom.organs import BOWEL_GROUPS
 from liverutils.phantom.scanner import Scan
 from liverutils.phantom.shapes import Box, Grid, Noise
+
+# HU everywhere alike or by voxel, and what finds them in a box from the distance to the organ.
+Shade = float | np.ndarray
+Painting = Callable[[Box, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -36,12 +41,13 @@ def _ridge(offset: np.ndarray, width: float) -> np.ndarray:
 class Scene:
     """Sub-slices of the patient painted organ after organ; what is painted later covers."""
 
-    def __init__(self, patient: Patient, grid: Grid, textures: dict[int, Noise]):
+    def __init__(self, patient: Patient, grid: Grid, textures: dict[int, Noise]) -> None:
         self.anatomy, self.values, self.grid = patient.anatomy, patient.scan.hu, grid
         self.edge = max(1.0, float(grid.x[1] - grid.x[0]))
         self.noise = {mm: texture.at(grid) for mm, texture in textures.items()}
         self.hu = np.full(grid.shape, -1000, np.float32)
-        self.liver: np.ndarray | None = None
+        self.liver = np.zeros(grid.shape, np.float32)
+        self._has_liver = False  # Until it is painted nothing covers it.
         self.tumor = np.zeros(grid.shape, np.float32)
         self._paint_wall()
         self._paint_ribs()
@@ -52,16 +58,16 @@ class Scene:
         self._paint_chest()
         self._paint_spine()
 
-    def _cover(self, box: Box, distance: np.ndarray, hu) -> np.ndarray:
+    def _cover(self, box: Box, distance: np.ndarray, hu: Shade) -> np.ndarray:
         """Paint `hu` where `distance` is negative, with a soft border; return the coverage."""
         coverage = _coverage(distance, self.edge)
         region = self.hu[box]
         region += coverage * (hu - region)
-        if self.liver is not None:
+        if self._has_liver:
             self.liver[box] *= 1 - coverage
         return coverage
 
-    def _organ(self, name: str, hu, halo: float = 0) -> None:
+    def _organ(self, name: str, hu: Shade | Painting, halo: float = 0) -> None:
         box, distance = self.anatomy.distance(name, self.grid)
         if halo:
             self._cover(box, distance - halo, self.values["fat"])
@@ -78,7 +84,7 @@ class Scene:
             self._cover(box, distance - wall, self.values["muscle"])
         self._cover(box, distance, hu)
 
-    def _textured(self, hu: float, fine: float, coarse: float):
+    def _textured(self, hu: float, fine: float, coarse: float) -> Painting:
         return lambda box, _: hu + fine * self.noise[5][box] + coarse * self.noise[9][box]
 
     def _septa(self, at: Box | tuple, mm: int, width: float) -> np.ndarray:
@@ -129,7 +135,7 @@ class Scene:
         self.hu[at] += coverage * (flesh - self.hu[at])
         self._organ("erector", self._fibrous(muscle), halo=1.2)
 
-    def _fibrous(self, muscle: float):
+    def _fibrous(self, muscle: float) -> Painting:
         """Muscle with sheets of fat."""
 
         def hu(box: Box, distance: np.ndarray) -> np.ndarray:
@@ -160,7 +166,7 @@ class Scene:
         self._organ("colon", self._gut(wall=2.0, content=20, gas=0.75, mottle=60), halo=1.0)
         self._tubes("mesenteric", self.values["portal"])
 
-    def _gut(self, wall: float, content: float, gas: float, mottle: float):
+    def _gut(self, wall: float, content: float, gas: float, mottle: float) -> Painting:
         """Enhancing wall, mottled content, and gas in the upper part of some loops."""
 
         def hu(box: Box, distance: np.ndarray) -> np.ndarray:
@@ -214,7 +220,7 @@ class Scene:
             self._paint_lesion(lesion, box, parenchyma, tumor)
         self._cover(box, distance - 0.8, values["fat"])
         coverage = self._cover(box, distance, parenchyma)
-        self.liver = np.zeros(self.grid.shape, np.float32)
+        self._has_liver = True
         self.liver[box] = coverage
         self.tumor[box] = tumor
         self._organ("gallbladder", self._gallbladder)

@@ -1,8 +1,10 @@
 """Grids, distances to simple shapes, tubes and smooth noise: what organs are made of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.interpolate import CubicSpline
 
 COARSE_MM = 4.0
@@ -14,6 +16,10 @@ FAR = 60.0
 Box = tuple[slice, slice, slice]
 
 
+# Three numbers, in the order that is said beside them.
+Point = Sequence[float] | np.ndarray
+
+
 @dataclass(frozen=True)
 class Grid:
     """Voxel centres in mm along z, x and y."""
@@ -23,7 +29,7 @@ class Grid:
     y: np.ndarray
 
     @classmethod
-    def spanning(cls, low: tuple, high: tuple, step: float) -> "Grid":
+    def spanning(cls, low: Sequence[float], high: Sequence[float], step: float) -> "Grid":
         """Cover the box from `low` to `high`, both (z, x, y) in mm, in steps of `step` mm."""
         axes = (
             np.arange(a, b + step, step, dtype=np.float32) for a, b in zip(low, high, strict=True)
@@ -40,12 +46,13 @@ class Grid:
         """Number of voxels along z, x and y."""
         return len(self.z), len(self.x), len(self.y)
 
-    def box(self, low, high) -> Box:
+    def box(self, low: Sequence[float], high: Sequence[float]) -> Box:
         """The voxels whose centres lie between `low` and `high`, both (z, x, y) in mm."""
-        return tuple(
+        z, x, y = (
             slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b, side="right")))
             for axis, a, b in zip(self.axes, low, high, strict=True)
         )
+        return z, x, y
 
     def within(self, box: Box) -> "Grid":
         """The part of the grid inside `box`."""
@@ -82,19 +89,25 @@ def smooth_min(a: np.ndarray, b: np.ndarray, width: float) -> np.ndarray:
     return -smooth_max(-a, -b, width)
 
 
-def ellipsoid(grid: Grid, centre, radii, power: float = 2.0, tilt: np.ndarray | None = None):
+def ellipsoid(
+    grid: Grid,
+    centre: Point,
+    radii: Point,
+    power: float = 2.0,
+    tilt: np.ndarray | None = None,
+) -> np.ndarray:
     """Distance to a superellipsoid; `centre` and `radii` are (x, y, z), `tilt` a rotation matrix.
 
     The distance is of first order: exact at the surface and in direction, approximate elsewhere.
     """
     z, x, y = grid.open()
-    offset = [axis - np.float32(c) for axis, c in zip((x, y, z), centre, strict=True)]
+    offset: list = [axis - np.float32(c) for axis, c in zip((x, y, z), centre, strict=True)]
     if tilt is not None:
         offset = [sum(np.float32(row[i]) * offset[i] for i in range(3)) for row in tilt]
-    radii = np.asarray(radii, np.float32)
-    scaled = [np.abs(o) / r for o, r in zip(offset, radii, strict=True)]
+    sizes = np.asarray(radii, np.float32)
+    scaled = [np.abs(o) / r for o, r in zip(offset, sizes, strict=True)]
     norm = sum(s**power for s in scaled) ** (1 / power)
-    slope = np.sqrt(sum((s / r) ** 2 for s, r in zip(scaled, radii, strict=True)))
+    slope = np.sqrt(sum((s / r) ** 2 for s, r in zip(scaled, sizes, strict=True)))
     return (norm - 1) * norm / np.maximum(slope, 1e-3)
 
 
@@ -127,7 +140,7 @@ class Tubes:
         low, high = self._spans(margin)
         first = np.array([axis[0] for axis in grid.axes])
         last = np.array([axis[-1] for axis in grid.axes])
-        for i in np.flatnonzero(((high > first) & (low < last)).all(axis=1)):
+        for i in np.flatnonzero(((high > first) & (low < last)).all(axis=1)).tolist():
             box = grid.box(low[i], high[i])
             piece = out[box]
             np.minimum(piece, self._piece_distance(i, grid.within(box)), out=piece)
@@ -159,7 +172,7 @@ class Tubes:
         return np.sqrt(across) - (radius + t * np.float32(self.end_radius[i] - radius))
 
 
-def curve(points, radii, step: float = 6.0) -> Tubes:
+def curve(points: Sequence[Point] | np.ndarray, radii: ArrayLike, step: float = 6.0) -> Tubes:
     """A smooth tube through `points` (N, 3) with `radii` (N,) or one radius, all in mm."""
     points = np.asarray(points, float)
     radii = np.broadcast_to(np.asarray(radii, float), len(points))
@@ -172,7 +185,7 @@ def curve(points, radii, step: float = 6.0) -> Tubes:
 
 def tree(
     rng: np.random.Generator,
-    root,
+    root: Point,
     tips: np.ndarray,
     tip_radius: float,
     root_radius: float,
@@ -197,9 +210,9 @@ def tree(
             parents.append(parent)
             paths.append(paths[parent] + gaps[joint] / count)
             parent = len(nodes) - 1
-    nodes, parents = np.array(nodes), np.array(parents)
-    radius = _murray_radii(parents, tip_radius, root_radius)
-    return Tubes(nodes[parents[1:]], nodes[1:], radius[1:], radius[1:])
+    places, joints = np.array(nodes), np.array(parents)
+    radius = _murray_radii(joints, tip_radius, root_radius)
+    return Tubes(places[joints[1:]], places[1:], radius[1:], radius[1:])
 
 
 def _murray_radii(parents: np.ndarray, tip_radius: float, root_radius: float) -> np.ndarray:

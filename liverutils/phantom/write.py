@@ -109,16 +109,16 @@ def _check_holds(folder: Path, name: str, patients: int | None) -> None:
 def _write_patient(cohort: Cohort, folder: Path, number: int) -> tuple[dict, list[dict]]:
     case, lesions = make_patient_with_lesions(cohort, number)
     write_nifti(folder / f"volume-{number:03d}.nii.gz", case.image, case.affine)
-    write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.mask, case.affine)
+    write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.labels, case.affine)
     voxel_ml = np.prod(case.spacing) / 1000
-    tumors, n_tumors = ndimage.label(case.mask == TUMOR)
+    tumors, n_tumors = ndimage.label(case.labels == TUMOR)
     facts = {
         "patient": case.patient,
         "volume": case.volume,
         **case.provenance,
         "spacing": " ".join(f"{s:.4g}" for s in case.spacing),
         "slices": case.image.shape[2],
-        "liver_ml": round(float((case.mask >= LIVER).sum() * voxel_ml), 1),
+        "liver_ml": round(float((case.labels >= LIVER).sum() * voxel_ml), 1),
         "tumor_ml": round(float((tumors > 0).sum() * voxel_ml), 2),
         "n_tumors": n_tumors,
     }

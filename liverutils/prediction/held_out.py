@@ -18,7 +18,7 @@ from liverutils.training import CourseLearner
 
 def predict_slices(learn: CourseLearner, slices: SliceSet) -> Iterator[Tensor]:
     """Yield class probabilities (B, classes, H, W), float32 on the device, batch by batch."""
-    model = learn.model.eval().to(memory_format=learn.settings.memory_format)
+    model = learn.settings.lay_out(learn.model.eval())
     loader = SliceLoader(slices, bs=learn.dls.train.bs, device=learn.dls.device)
     for images, _ in loader:
         yield class_probabilities(model, images, learn.settings)

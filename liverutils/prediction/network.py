@@ -1,6 +1,5 @@
 """A trained network for whole scans that are in no store."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -17,11 +16,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
-from liverutils.models import load_weights
+from liverutils.models import Settings, fastest_time, load_weights
 from liverutils.prediction.painter import Painter, likeliest
 from liverutils.scans import VIEW_AXES, Case, View
 from liverutils.slices import Resampler, apply_window, cut_picture, gathered_ahead
-from liverutils.training import Settings, choose_device
+from liverutils.training import choose_device
 
 # Pixels of a batch of new slices: enough to keep the device busy, few enough to bound the memory.
 PIXELS_PER_BATCH = {"cpu": 2**17, "cuda": 2**20}
@@ -34,9 +33,8 @@ TEST_TIME_CHANGES = ((0, 1.0), (-8, 1.0), (8, 1.0), (0, 0.93), (0, 1.07))
 
 def class_probabilities(model: nn.Module, images: Tensor, settings: Settings) -> Tensor:
     """Return class probabilities (B, classes, H, W), float32, of windowed images (B, C, H, W)."""
-    dtype, is_mixed = getattr(torch, settings.dtype), settings.dtype != "float32"
-    with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=is_mixed):
-        output = model(images.contiguous(memory_format=settings.memory_format))
+    with torch.inference_mode(), settings.autocast(images.device):
+        output = model(settings.lay_out_batch(images))
     logits = output[0] if isinstance(output, tuple) else output  # Masks are the first task.
     return logits.float().softmax(1)
 
@@ -101,10 +99,10 @@ def load_network(path: Path | str, device: str = "auto") -> TrainedNetwork:
             "as the run saved them.",
             fault="wrong_channels",
         )
-    device = choose_device(device)
+    place = choose_device(device)
     fold_batch_norms(model)
-    image = torch.zeros(1, channels, data["size"], data["size"], device=device)
-    return TrainedNetwork(model, data, device, _fastest(model.to(device), image))
+    image = torch.zeros(1, channels, data["size"], data["size"], device=place)
+    return TrainedNetwork(model, data, place, _fastest(model.to(place), image))
 
 
 def fold_batch_norms(model: nn.Module) -> None:
@@ -156,17 +154,17 @@ def segment(
             fault="other_view",
         )
     views = [view] if view else network.views
-    keep = keep_probabilities or len(views) > 1
-    painted = (_segment_view(network, case, view, augment, keep, progress) for view in views)
     if len(views) == 1:
-        return next(painted)
-    probabilities = _mean([of_view.probabilities for of_view in painted])
+        painter = _paint_view(network, case, views[0], augment, keep_probabilities, progress)
+        return Segmentation(painter.labels, painter.probabilities)
+    painters = (_paint_view(network, case, view, augment, True, progress) for view in views)
+    probabilities = _mean([p.probabilities for p in painters if p.probabilities is not None])
     return Segmentation(_labels_of(probabilities), probabilities if keep_probabilities else None)
 
 
-def _segment_view(
+def _paint_view(
     network: TrainedNetwork, case: Case, view: View, augment: bool, keep: bool, progress: bool
-) -> Segmentation:
+) -> Painter:
     """Segment from the slices of one view; a thread cuts the next ones while the network works."""
     resampler = Resampler.for_scan(case.image.shape, case.spacing, view, network.data["size"])
     painter = Painter(resampler, view, case.image.shape, keep)
@@ -178,7 +176,7 @@ def _segment_view(
             painter.paint(done, _predict(network, images, augment))
             done += len(images)
             bar.update(len(images))
-    return Segmentation(painter.labels, painter.probabilities)
+    return painter
 
 
 def _mean(volumes: list[np.ndarray]) -> np.ndarray:
@@ -191,7 +189,7 @@ def _mean(volumes: list[np.ndarray]) -> np.ndarray:
 def _labels_of(probabilities: np.ndarray) -> np.ndarray:
     """Labels (X, Y, Z) of probabilities as `Painter` keeps them."""
     labels = np.zeros(probabilities.shape[:3], np.uint8, order="F")
-    for index in range(labels.shape[2]):
+    for index in range(probabilities.shape[2]):
         liver, tumor = np.moveaxis(probabilities[:, :, index], -1, 0).astype(np.int16)
         scores = torch.from_numpy(np.stack([255 - liver, liver - tumor, tumor]))
         labels[..., index] = likeliest(scores[None])[0]
@@ -221,26 +219,21 @@ def _fastest(model: nn.Module, images: Tensor) -> Settings:
     fastest = min((Settings("float32"), Settings(half)), key=partial(_time_forward, model, images))
     turned = replace(fastest, channels_last=True)
     fastest = min((fastest, turned), key=partial(_time_forward, model, images))
-    model.to(memory_format=fastest.memory_format)
+    fastest.lay_out(model)
     return fastest
 
 
 def _time_forward(model: nn.Module, images: Tensor, settings: Settings) -> float:
-    """Seconds of the fastest of three passes: whatever else the machine does slows one down."""
-    model.to(memory_format=settings.memory_format)
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        class_probabilities(model, images, settings).cpu()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    """Seconds of the fastest pass."""
+    settings.lay_out(model)
+    return fastest_time(lambda: class_probabilities(model, images, settings), images.device)
 
 
 def _predict(network: TrainedNetwork, images: Tensor, augment: bool) -> Tensor:
     """Return class probabilities, averaged over turned and zoomed copies where `augment` is set."""
     if not augment:
         return class_probabilities(network.model, images, network.settings)
-    total = 0
+    total = torch.zeros((), device=images.device)
     for degrees, zoom in TEST_TIME_CHANGES:
         there, back = (_transform(sign * degrees, zoom**sign) for sign in (1, -1))
         probabilities = class_probabilities(network.model, _warp(images, there), network.settings)

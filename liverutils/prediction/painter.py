@@ -19,7 +19,7 @@ class Painter:
 
     def __init__(
         self, resampler: Resampler, view: View, shape: tuple[int, ...], keep: bool = False
-    ):
+    ) -> None:
         """Start with an empty volume of `shape`; `keep` keeps the probabilities too."""
         self._rows, self._columns = resampler.back()
         self._axis = VIEW_AXES[view]
@@ -30,15 +30,15 @@ class Painter:
     def paint(self, first: int, probabilities: Tensor) -> None:
         """Paint the slices from `first` on; `probabilities` (B, classes, size, size), anywhere."""
         if self.probabilities is not None:
-            self._keep(first, probabilities)
+            self._keep(self.probabilities, first, probabilities)
         found = (probabilities[:, 1:].amax(1) > probabilities[:, 0]).cpu().numpy()
         if found.any():
             self._paint_box(first, probabilities, found)
 
     def _paint_box(self, first: int, probabilities: Tensor, found: np.ndarray) -> None:
         """Interpolate only the box that holds all but background: around it all is background."""
-        rows, from_rows = _box(found.any((0, 2)), self._rows)
-        columns, from_columns = _box(found.any((0, 1)), self._columns)
+        rows, from_rows = _box(np.asarray(found.any((0, 2))), self._rows)
+        columns, from_columns = _box(np.asarray(found.any((0, 1))), self._columns)
         scan = _interpolate(
             self._rows[rows, from_rows],
             probabilities[..., from_rows, from_columns],
@@ -48,8 +48,8 @@ class Painter:
         for plane, picture in zip(planes, likeliest(scan).cpu().numpy(), strict=False):
             as_picture(plane)[rows, columns] = picture
 
-    def _keep(self, first: int, probabilities: Tensor) -> None:
-        planes = np.moveaxis(self.probabilities, self._axis, 0)[first:]
+    def _keep(self, kept: np.ndarray, first: int, probabilities: Tensor) -> None:
+        planes = np.moveaxis(kept, self._axis, 0)[first:]
         for plane, picture in zip(planes, probabilities, strict=False):
             scan = _interpolate(self._rows, picture, self._columns).cpu().numpy()
             as_picture(plane[..., 0])[:] = np.rint(255 * (1 - scan[0]))
@@ -57,8 +57,8 @@ class Painter:
 
 
 def _interpolate(rows: np.ndarray, pictures: Tensor, columns: np.ndarray) -> Tensor:
-    rows, columns = (torch.from_numpy(m).to(pictures.device) for m in (rows, columns))
-    return rows @ pictures @ columns.T
+    from_rows, from_columns = (torch.from_numpy(m).to(pictures.device) for m in (rows, columns))
+    return from_rows @ pictures @ from_columns.T
 
 
 def likeliest(scores: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def predict_scan(
     if second:
         labels = segment_in_liver(second, case, labels >= LIVER)
     _write(out, labels, scan, case)
-    if probabilities is not None:
+    if probabilities is not None and found.probabilities is not None:
         _write(probabilities, found.probabilities, scan, case)
     if dicom_seg is not None and not labels.any():
         remarks.append(f"{dicom_seg} was not written: a DICOM SEG cannot be empty.")

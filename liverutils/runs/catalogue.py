@@ -11,7 +11,7 @@ import yaml
 
 from liverutils.errors import BadInput
 
-PROFILES = ("smoke", "cpu", "reference", "gpu")
+PROFILES = ("smoke", "cpu", "gpu")
 
 
 @dataclass(frozen=True)

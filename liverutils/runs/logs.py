@@ -42,7 +42,7 @@ class RunLogs:
         checkpoint: Where it saves what it needs to go on.
     """
 
-    def __init__(self, folder: Path | str, name: str):
+    def __init__(self, folder: Path | str, name: str) -> None:
         self.folder, self.name = Path(folder), name
         self.home = self.folder / name
         self.weights = self.home / f"{name}.safetensors"

@@ -15,13 +15,17 @@ from contextlib import contextmanager, nullcontext
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from isal import isal_zlib
 
 from liverutils.errors import BadInput
 
 ENCRYPTED = 0x1
+
+
+# Of a zip, before the member's name.
+LOCAL_HEADER_BYTES = 30
 
 
 # What the libraries raise for an archive that is cut short or damaged.
@@ -57,7 +61,7 @@ def list_files(place: Path) -> list[Path]:
 
 
 @contextmanager
-def open_file(path: Path) -> Iterator[BinaryIO]:
+def open_file(path: Path) -> Iterator[IO[bytes]]:
     """Open one file for reading, wherever it is."""
     outer, inside = _split(path)
     if inside is None:
@@ -110,7 +114,7 @@ def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
     is_on_disk = path.is_file()
     with nullcontext() if is_on_disk else _open_inner(path) as file:
         try:
-            yield _open_kept(path, *_version(path)) if is_on_disk else _open_checked(path, file)
+            yield _open_checked(path, file) if file else _open_kept(path, *_version(path))
         except (*BROKEN, KeyError) as error:
             raise BadInput(
                 f"{path} is cut short, damaged or lacks a file ({error}); copy or download it"
@@ -120,7 +124,7 @@ def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
 
 
 @contextmanager
-def _open_inner(path: Path) -> Iterator[BinaryIO]:
+def _open_inner(path: Path) -> Iterator[IO[bytes]]:
     """Open an archive that lies in another."""
     parent = next((parent for parent in path.parents if is_archive(parent)), path)
     with _open_archive(parent) as archive:
@@ -142,7 +146,7 @@ def _version(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _open_checked(path: Path, file: BinaryIO) -> "_Zip | _Tar":
+def _open_checked(path: Path, file: IO[bytes]) -> "_Zip | _Tar":
     archive = _Zip(file) if path.name.lower().endswith(".zip") else _Tar(file)
     if archive.is_encrypted():
         raise BadInput(f"{path} is encrypted; unpack it first.", fault="encrypted_archive")
@@ -155,10 +159,13 @@ def _open_checked(path: Path, file: BinaryIO) -> "_Zip | _Tar":
 
 
 class _Zip:
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.archive = zipfile.ZipFile(file)
-        self.open = self.archive.open
+
+    def open(self, name: str) -> IO[bytes]:
+        """Open a member for reading."""
+        return self.archive.open(name)
 
     def read(self, name: str) -> bytes:
         """Read a member; deflate, the usual compression, with ISA-L, twice as fast as zlib."""
@@ -166,7 +173,7 @@ class _Zip:
         if info.compress_type != zipfile.ZIP_DEFLATED:
             return self.archive.read(info)
         self.file.seek(info.header_offset)
-        header = self.file.read(zipfile.sizeFileHeader)
+        header = self.file.read(LOCAL_HEADER_BYTES)
         name_length, extra_length = struct.unpack("<HH", header[26:30])
         self.file.seek(name_length + extra_length, os.SEEK_CUR)
         compressed = self.file.read(info.compress_size)
@@ -190,15 +197,18 @@ class _Zip:
 
 
 class _Tar:
-    def __init__(self, file: BinaryIO):
+    def __init__(self, file: IO[bytes]) -> None:
         self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - gone with `file`
         # `tar c .` writes names that begin with `./`.
         self.members = {
             member.name.removeprefix("./"): member for member in self.archive.getmembers()
         }
 
-    def open(self, name: str) -> BinaryIO:
-        return self.archive.extractfile(self.members[name])
+    def open(self, name: str) -> IO[bytes]:
+        opened = self.archive.extractfile(self.members[name])
+        if opened is None:
+            raise KeyError(f"{name} is no file")
+        return opened
 
     def read(self, name: str) -> bytes:
         return self.open(name).read()

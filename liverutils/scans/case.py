@@ -65,7 +65,23 @@ class Case:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Voxel size along x, y and z in mm; 1 voxel where `spacing_known` is False."""
-        return tuple(float(s) for s in nib.affines.voxel_sizes(self.affine))
+        x, y, z = nib.affines.voxel_sizes(self.affine).tolist()
+        return x, y, z
+
+    @property
+    def labels(self) -> np.ndarray:
+        """The mask of a scan that must have one.
+
+        Raises:
+            BadInput: no_labels.
+        """
+        if self.mask is None:
+            raise BadInput(
+                f"Scan {self.volume} has no labels: give it a mask; to segment a scan that has "
+                "none, use `liverutils predict`.",
+                fault="no_labels",
+            )
+        return self.mask
 
 
 def as_picture(plane: np.ndarray) -> np.ndarray:

@@ -159,7 +159,8 @@ def _values(datasets: Sequence[Dataset], keyword: str) -> list[Any]:
     Slices of a series share most attributes. What is stored alike is converted once, since pydicom
     takes longer to convert a series than to read it.
     """
-    tag, converted = Tag(keyword), {}
+    tag = Tag(keyword)
+    converted: dict[tuple[Any, ...], Any] = {}
 
     def value(dataset: Dataset) -> Any:
         if tag not in dataset:
@@ -294,8 +295,8 @@ def _pixels(path: Path, dataset: Dataset, stored_as: _StoredAs) -> np.ndarray:
     try:
         if not _is_plain(stored_as):
             return pixel_array(dataset, view_only=True)
-        shape, kind = (stored_as.rows, stored_as.columns), "ui"[stored_as.is_signed]
-        dtype = f"<{kind}{stored_as.bits_allocated // 8}"
+        shape, kind = (stored_as.rows, stored_as.columns), "i" if stored_as.is_signed else "u"
+        dtype = f"<{kind}{(stored_as.bits_allocated or 0) // 8}"
         return np.frombuffer(dataset.PixelData, dtype, shape[0] * shape[1]).reshape(shape)
     except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
         raise BadInput(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -94,7 +94,7 @@ def _write_image(path: Path | str, image: nib.Nifti1Image | nib.Nifti2Image) -> 
     header.set_slope_inter(1, 0)
     head = header.binaryblock.ljust(header.single_vox_offset, b"\0")
     voxels = np.ascontiguousarray(np.asarray(image.dataobj).T)
-    content = b"".join((head, memoryview(voxels).cast("B")))
+    content = b"".join((head, voxels.data.cast("B")))
     if Path(path).suffix == ".gz":
         content = igzip.compress(content, compresslevel=1, mtime=0)
     with written_aside(path) as aside:
@@ -155,7 +155,7 @@ def _read_stored(path: Path, dtype: type, convert: Callable) -> _Stored:
         header = _read_header(stream, path)
         affine, spacing_known, repairs = _read_affine(header, path)
         shape = _shape_of(header, path)
-        array = np.empty(shape, dtype, order="F")
+        array: np.ndarray = np.empty(shape, dtype, order="F")
         if header.get_data_dtype() == dtype and not _scaling(header):
             _read_into(array, stream, path)
         else:
@@ -178,9 +178,13 @@ def _mask_repairs(affine: np.ndarray, mask_affine: np.ndarray, mask_fits: bool) 
 
 
 @contextmanager
-def _open_nifti(path: Path) -> Iterator[BinaryIO]:
+def _open_nifti(path: Path) -> Iterator[io.BufferedIOBase]:
     """Open a file, compressed or not, for reading its content."""
-    with open_file(path) as file, io.BufferedReader(file, 1 << 20) as stream:
+    with (
+        open_file(path) as file,
+        # All that open_file opens can be read into a buffer, though not all says so.
+        io.BufferedReader(file, 1 << 20) as stream,  # type: ignore[type-var]
+    ):
         is_gzip = stream.peek(2)[:2] == b"\x1f\x8b"
         if path.suffix == ".gz" and not is_gzip:
             raise BadInput(
@@ -196,7 +200,7 @@ def _open_nifti(path: Path) -> Iterator[BinaryIO]:
             ) from error
 
 
-def _read_header(stream: BinaryIO, path: Path) -> nib.Nifti1Header:
+def _read_header(stream: io.BufferedIOBase, path: Path) -> nib.Nifti1Header:
     """Read the header and leave `stream` at the first voxel."""
     content = stream.read(nib.Nifti1Header.sizeof_hdr)
     is_nifti2 = int.from_bytes(content[:4], "little") in (540, 540 << 16)
@@ -252,9 +256,9 @@ def _contradicts(header: nib.Nifti1Header, affine: np.ndarray, zooms: np.ndarray
     return other is not None and not np.allclose(affine, other, rtol=0, atol=0.01)
 
 
-def _read_into(array: np.ndarray, stream: BinaryIO, path: Path) -> None:
+def _read_into(array: np.ndarray, stream: io.BufferedIOBase, path: Path) -> None:
     """Fill `array`, whose order in memory is Fortran's, with the next bytes of the stream."""
-    rest = memoryview(array.T).cast("B")
+    rest = array.T.data.cast("B")
     while rest:
         if not (n_bytes := stream.readinto(rest)):
             raise BadInput(
@@ -265,7 +269,7 @@ def _read_into(array: np.ndarray, stream: BinaryIO, path: Path) -> None:
 
 
 def _read_slice(
-    stream: BinaryIO, path: Path, header: nib.Nifti1Header, shape: tuple[int, int]
+    stream: io.BufferedIOBase, path: Path, header: nib.Nifti1Header, shape: tuple[int, int]
 ) -> np.ndarray:
     plane = np.empty(shape, header.get_data_dtype(), order="F")
     _read_into(plane, stream, path)

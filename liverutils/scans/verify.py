@@ -51,8 +51,13 @@ class Finding:
 class Loadable(Protocol):
     """Files of a scan, such as `sources.CaseFiles`."""
 
-    patient: str
-    volume: str
+    @property
+    def patient(self) -> str:
+        """The person."""
+
+    @property
+    def volume(self) -> str:
+        """The scan."""
 
     def load(self) -> Case:
         """Read the scan, or raise BadInput."""
@@ -207,10 +212,11 @@ def _hu_shares(case: Case) -> tuple[float, float, float]:
     """
     image = _thinned(case.image)
     low, high = SOFT_TISSUE_HU
-    return tuple(
-        float(np.mean((image > max(low + shift, LOWEST_HU)) & (image < high + shift)))
-        for shift in (0, LOWEST_HU, -LOWEST_HU)
-    )
+
+    def share(shift: int) -> float:
+        return float(np.mean((image > max(low + shift, LOWEST_HU)) & (image < high + shift)))
+
+    return share(0), share(LOWEST_HU), share(-LOWEST_HU)
 
 
 def _scale_fault(case: Case) -> str | None:
@@ -239,7 +245,7 @@ def _check_scale(fault: str) -> Callable[[Case], str | None]:
 def _mask_off_liver(case: Case) -> str | None:
     if not _has_liver_in_hu(case) or _scale_fault(case):
         return None
-    median = float(np.median(_thinned(case.image)[_thinned(case.mask) > 0]))
+    median = float(np.median(_thinned(case.image)[_thinned(case.labels) > 0]))
     return None if LIVER_HU[0] <= median <= LIVER_HU[1] else f"its median is {median:.0f} HU"
 
 
@@ -250,8 +256,8 @@ def _shifted_mask(case: Case) -> str | None:
     """
     if not _has_liver_in_hu(case):
         return None
-    shares = _shares_by_shift(_thinned(case.image), _thinned(case.mask) > 0, case.spacing[2])
-    best = max(shares, key=shares.get)
+    shares = _shares_by_shift(_thinned(case.image), _thinned(case.labels) > 0, case.spacing[2])
+    best = max(shares, key=lambda shift: shares[shift])
     if shares[best] - shares[0] <= SHIFT_MARGIN:
         return None
     return (
@@ -296,7 +302,7 @@ def turned_axes(case: Case) -> dict[int, str]:
         return {}
     image = _thinned(case.image)
     body_x, body_y = _centre(image > SOFT_TISSUE_HU[0])
-    liver_x, _ = _centre(_thinned(case.mask) > 0)
+    liver_x, _ = _centre(_thinned(case.labels) > 0)
     width = image.shape[0] / 10
     bone = image[int(body_x - width) : int(body_x + width) + 1] > SOFT_TISSUE_HU[1]
     turned = {}

@@ -1,7 +1,7 @@
 """Scores of classification: accuracy, ROC, calibration."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,7 +24,7 @@ def roc_area(positive: np.ndarray, score: np.ndarray) -> float:
     return float(roc_auc_score(positive, score)) if len(np.unique(positive)) == 2 else np.nan
 
 
-def score_classes(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float | np.ndarray]:
+def score_classes(true: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     """Score the classification of slices.
 
     Args:
@@ -51,7 +51,7 @@ def score_classes(true: np.ndarray, probabilities: np.ndarray) -> dict[str, floa
     }
 
 
-def score_auc(true: np.ndarray, probabilities: np.ndarray) -> dict[str, float | np.ndarray]:
+def score_auc(true: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     """Areas under the ROC curve of the classification of slices.
 
     Args:

@@ -13,7 +13,9 @@ class PatientCounts:
     Batches may hold slices of several patients, and a patient's slices may come in any batch.
     """
 
-    def __init__(self, n_patients: int, classes: int = 3, device: torch.device | str = "cpu"):
+    def __init__(
+        self, n_patients: int, classes: int = 3, device: torch.device | str = "cpu"
+    ) -> None:
         """Start at zero for `n_patients` patients and labels 0 … `classes` − 1."""
         self.classes = classes
         self._counts = torch.zeros(n_patients, classes**2, dtype=torch.int64, device=device)

@@ -40,16 +40,17 @@ def evaluate_masks(
         BadInput: no_masks, unmatched, duplicate_cases, different_grids, unknown_labels, and as
             `scans.read_nifti_mask`.
     """
-    places = [_masks_by_name(Path(folder)) for folder in (predicted, true)]
-    for folder, these, others in ((predicted, *places), (true, *reversed(places))):
+    predictions, truths = _masks_by_name(Path(predicted)), _masks_by_name(Path(true))
+    pairs = ((predicted, predictions, truths), (true, truths, predictions))
+    for folder, these, others in pairs:
         if alone := sorted(these.keys() - others.keys()):
             raise BadInput(
                 f"{len(alone)} of the {len(these)} masks in {folder} have no partner: "
                 f"{', '.join(alone)}; name both masks of a scan alike, or leave it out.",
                 fault="unmatched",
             )
-    names = sorted(places[0])
-    score = partial(_score, *places)
+    names = sorted(truths)
+    score = partial(_score, predictions, truths)
     rows = in_processes(score, names, workers)
     return pd.DataFrame(tqdm(rows, "scoring", len(names), unit="scan", disable=not progress))
 
@@ -61,13 +62,15 @@ def _masks_by_name(folder: Path) -> dict[str, Path]:
     return masks
 
 
-def _score(predicted: dict[str, Path], true: dict[str, Path], name: str) -> dict[str, object]:
+def _score(
+    predicted: dict[str, Path], true: dict[str, Path], name: str
+) -> dict[str, float | int | str]:
     (labels, affine), (true_labels, true_affine) = _read(predicted[name]), _read(true[name])
     check_same_grid(predicted[name], true_labels.shape, true_affine, labels.shape, affine)
     # An identity affine is what files have that know no voxel size.
     unknown = np.allclose(true_affine, np.eye(4))
     spacing = None if unknown else np.linalg.norm(true_affine[:3, :3], axis=0).tolist()
-    return {"patient": name} | score_patient(labels, true_labels, spacing)
+    return {"patient": name, **score_patient(labels, true_labels, spacing)}
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -41,20 +41,20 @@ def bootstrap_interval(
     Raises:
         BadInput: No value, or one that is infinite or NaN.
     """
-    values = np.asarray(values, float)
-    weights = np.ones_like(values) if weights is None else np.asarray(weights, float)
-    values, weights = values[weights > 0], weights[weights > 0]
-    if len(values) == 0 or not np.isfinite(values).all():
+    scores = np.asarray(values, float)
+    shares = np.ones_like(scores) if weights is None else np.asarray(weights, float)
+    scores, shares = scores[shares > 0], shares[shares > 0]
+    if len(scores) == 0 or not np.isfinite(scores).all():
         raise BadInput(
-            f"No interval: {len(values)} values, {np.sum(~np.isfinite(values))} of them infinite "
+            f"No interval: {len(scores)} values, {np.sum(~np.isfinite(scores))} of them infinite "
             "or undefined; average over finite ones and count the others beside.",
             fault="not_finite",
         )
-    mean = np.average(values, weights=weights)
-    if len(values) < 2:
+    mean = np.average(scores, weights=shares)
+    if len(scores) < 2:
         return Interval(float(mean), np.nan, np.nan)
     interval = bootstrap(
-        (values, weights),
+        (scores, shares),
         lambda v, w, axis: (v * w).sum(axis) / w.sum(axis),
         paired=True,
         n_resamples=n,

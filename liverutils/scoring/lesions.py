@@ -169,7 +169,7 @@ def _belongs(shared: np.ndarray) -> np.ndarray:
 
 def _with_sizes(lesions: pd.DataFrame, spacing: Spacing) -> pd.DataFrame:
     volume = lesions["voxels"] * voxel_mm3(spacing)
-    position = lesions.columns.get_loc("voxels") + 1
+    position = list(lesions.columns).index("voxels") + 1
     lesions.insert(position, "volume_mm3", volume)
     lesions.insert(position + 1, "volume_ml", volume / 1000)
     lesions.insert(position + 2, "diameter_mm", np.cbrt(6 * volume / np.pi))

@@ -29,10 +29,10 @@ def _distance_scores(
     predicted: np.ndarray, true: np.ndarray, spacing: Sequence[float]
 ) -> dict[str, torch.Tensor]:
     box = _box_around(predicted | true)
-    surfaces = [_surface(mask[box]) for mask in (predicted, true)]
-    if not all(surface.any() for surface in surfaces):  # A mask that fills the volume has none.
+    found, truth = (_surface(mask[box]) for mask in (predicted, true))
+    if not (found.any() and truth.any()):  # A mask that fills the volume has none.
         return dict.fromkeys(DISTANCES, torch.tensor(np.nan))
-    distances = _surface_distances(*surfaces, spacing)
+    distances = _surface_distances(found, truth, spacing)
     return {
         "assd_mm": torch.tensor(np.concatenate(distances).mean(dtype=np.float64)),
         "hd95_mm": torch.tensor(max(np.percentile(d, 95) for d in distances)),
@@ -60,8 +60,8 @@ def _surface_distances(
     from monai.metrics.utils import get_surface_distance
 
     return (
-        get_surface_distance(predicted_edges, true_edges, spacing=spacing),
-        get_surface_distance(true_edges, predicted_edges, spacing=spacing),
+        np.asarray(get_surface_distance(predicted_edges, true_edges, spacing=spacing)),
+        np.asarray(get_surface_distance(true_edges, predicted_edges, spacing=spacing)),
     )
 
 

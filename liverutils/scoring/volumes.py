@@ -76,7 +76,7 @@ def score_patient(
     """
     predicted_labels, true_labels = np.asarray(predicted_labels), np.asarray(true_labels)
     check_pair(predicted_labels, true_labels, spacing, highest_label=TUMOR)
-    row = {}
+    row: dict[str, float | int | str] = {}
     for structure, lowest_label in zip(STRUCTURES, (LIVER, TUMOR), strict=True):
         predicted, true = predicted_labels >= lowest_label, true_labels >= lowest_label
         scores = score_volume(predicted, true, spacing) | _sizes(predicted, true, spacing)

@@ -55,7 +55,7 @@ class Augment:
             masks.new_empty(len(masks), *shape),
         )
         for some in _pieces(changed):
-            grid = F.affine_grid(transforms[some], changed[some].shape, align_corners=False)
+            grid = F.affine_grid(transforms[some], list(changed[some].shape), align_corners=False)
             changed[some] = F.grid_sample(
                 images[some], grid, padding_mode="border", align_corners=False
             )

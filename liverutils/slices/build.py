@@ -88,7 +88,15 @@ def build_store(
         return SliceStore.open(out)
 
 
-def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[dict[str, Any]]:
+def _cut_all(
+    cases: Sequence[CaseFiles],
+    folder: Path,
+    view: View,
+    size: int,
+    workers: int | None,
+    progress: bool,
+    keep_going: bool,
+) -> list[dict[str, Any]]:
     """Cut every case into images.npy and masks.npy; return one description per case, in order."""
     for name in ("labels", "parts"):
         (folder / name).mkdir()
@@ -105,16 +113,12 @@ def _cut_all(cases, folder, view, size, workers, progress, keep_going) -> list[d
     return described
 
 
-def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict[str, Any]:
+def _cut_to_disk(
+    files: CaseFiles, folder: Path, view: View, size: int, keep_going: bool
+) -> dict[str, Any]:
     try:
         case = read_case(files)
-        if case.mask is None:
-            raise BadInput(
-                f"Scan {files.volume} has no labels: a store needs them; to segment a scan "
-                "use `liverutils predict`.",
-                fault="no_labels",
-            )
-        if not case.mask.any():
+        if not case.labels.any():
             raise BadInput(
                 f"Scan {files.volume} has no voxel labelled liver: find the right labels, or leave "
                 "it out with --keep-going.",
@@ -131,9 +135,9 @@ def _cut_to_disk(files: CaseFiles, folder: Path, view, size, keep_going) -> dict
         }
     images, masks, table = cut_case(case, view, size)
     # Not ndarray.tofile: its error on a full disk does not say that the disk is full.
-    (folder / "parts" / f"{case.volume}.images").write_bytes(images)
-    (folder / "parts" / f"{case.volume}.masks").write_bytes(masks)
-    write_nifti(folder / "labels" / f"{case.volume}.nii.gz", case.mask, case.affine)
+    (folder / "parts" / f"{case.volume}.images").write_bytes(images.data)
+    (folder / "parts" / f"{case.volume}.masks").write_bytes(masks.data)
+    write_nifti(folder / "labels" / f"{case.volume}.nii.gz", case.labels, case.affine)
     return {
         "volume": case.volume,
         "table": table,

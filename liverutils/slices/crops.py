@@ -30,13 +30,13 @@ def liver_box(mask: np.ndarray, spacing: Sequence[float], margin_mm: float = MAR
         margin_mm: In mm, rounded up to whole voxels.
     """
     boxes = ndimage.find_objects((mask > 0).view(np.uint8))
-    if not boxes:
-        return tuple(slice(0, n) for n in mask.shape)
+    found = boxes[0] if boxes else tuple(slice(0, n) for n in mask.shape)
     margins = np.ceil(margin_mm / np.asarray(spacing)).astype(int).tolist()
-    return tuple(
+    x, y, z = (
         slice(max(side.start - margin, 0), min(side.stop + margin, n))
-        for side, margin, n in zip(boxes[0], margins, mask.shape, strict=True)
+        for side, margin, n in zip(found, margins, mask.shape, strict=True)
     )
+    return x, y, z
 
 
 def crop_case(case: Case, box: Box) -> Case:

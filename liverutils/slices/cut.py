@@ -21,12 +21,12 @@ def cut_case(case: Case, view: View, size: int) -> tuple[np.ndarray, np.ndarray,
     resampler = Resampler.for_scan(case.image.shape, case.spacing, view, size)
     images = np.empty((n_slices, size, size), np.int16)
     masks = np.zeros((n_slices, size, size), np.uint8)
-    labels = np.moveaxis(case.mask, axis, 0).max((1, 2)).astype(np.int64)
+    labels = np.moveaxis(case.labels, axis, 0).max((1, 2)).astype(np.int64)
     pixels = np.zeros((2, n_slices), np.int64)
     for index in range(n_slices):
         images[index] = cut_picture(resampler, case, view, index)
         if labels[index] >= LIVER:
-            truth = take_plane(case.mask, view, index)
+            truth = take_plane(case.labels, view, index)
             masks[index] = _cut_labels(resampler, truth, labels[index] == TUMOR)
             pixels[:, index] = [np.count_nonzero(masks[index] >= label) for label in (LIVER, TUMOR)]
     known = case.spacing_known

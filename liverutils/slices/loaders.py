@@ -45,8 +45,8 @@ class SliceLoader(DataLoader):
         bs: int,
         weights: Tensor | None = None,
         patches: Patches | None = None,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(dataset, bs=bs, num_workers=0, **kwargs)
         self.weights, self.patches = weights, patches
 
@@ -66,9 +66,8 @@ class SliceLoader(DataLoader):
         stop = len(order) - len(order) % self.bs if self.drop_last else len(order)
         chunks = (slice(i, min(i + self.bs, stop)) for i in range(0, stop, self.bs))
         size = self.patches.size if self.patches else 0
-        corners = self.corners if size else None
-        batches = (
-            self.dataset.gather(order[some], corners[some] if size else None, size)
+        batches: Iterator = (
+            self.dataset.gather(order[some], self.corners[some] if size else None, size)
             for some in chunks
         )
         if self.dataset.images.device != self.device or not _in_memory(self.dataset.images):
@@ -90,7 +89,7 @@ def gathered_ahead(batches: Iterator, pin: bool) -> Iterator:
     ready: queue.Queue = queue.Queue(BATCHES_AHEAD)
     abandoned = threading.Event()
 
-    def put(item) -> None:
+    def put(item: Any) -> None:
         while not abandoned.is_set():
             try:
                 return ready.put(item, timeout=0.1)

@@ -65,7 +65,7 @@ class Patches:
         lesion_share: From 0 to 0.5.
     """
 
-    def __init__(self, masks: Tensor, rows: Tensor, size: int, lesion_share: float):
+    def __init__(self, masks: Tensor, rows: Tensor, size: int, lesion_share: float) -> None:
         """Find the spots; `masks` (N, H, W) of the store, of which the slices in `rows` count.
 
         Raises:

@@ -42,16 +42,14 @@ class Resampler:
         """Side of a store pixel in mm."""
         return max(n * mm for n, mm in zip(self.shape, self.pixel, strict=True)) / self.size
 
-    def weights(self) -> tuple[csr_array, csr_array]:
-        """Return the matrices R, C with store = R @ picture @ C.T: shares of each store pixel."""
-        return tuple(
+    @cached_property
+    def shares(self) -> tuple[csr_array, csr_array]:
+        """The matrices R, C with store = R @ picture @ C.T: shares of each store pixel."""
+        rows, columns = (
             _overlap_shares(n, mm, self.size, self.store_pixel)
             for n, mm in zip(self.shape, self.pixel, strict=True)
         )
-
-    @cached_property
-    def _shares(self) -> tuple[csr_array, csr_array]:
-        return self.weights()
+        return rows, columns
 
     def average(self, picture: np.ndarray, beyond: float = 0) -> np.ndarray:
         """Average a picture of the scan over the store's pixels.
@@ -65,7 +63,7 @@ class Resampler:
         """
         if self.block:
             return _average_blocks(picture, self.block)
-        rows, columns = self._shares
+        rows, columns = self.shares
         # Both products want C order; `order="C"` undoes the flips and the transpose of the view.
         halfway = rows @ picture.astype(np.float32, order="C")
         averaged = (columns @ np.ascontiguousarray(halfway.T)).T
@@ -81,15 +79,16 @@ class Resampler:
     @cached_property
     def _outside(self) -> np.ndarray:
         """Share of each store pixel that lies beyond the scan."""
-        rows, columns = self._shares
+        rows, columns = self.shares
         return 1 - np.outer(rows.sum(1), columns.sum(1))
 
     def back(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the matrices R, C with scan's picture = R @ store's @ C.T, linear in between."""
-        return tuple(
+        rows, columns = (
             _linear_weights(n, mm, self.size, self.store_pixel)
             for n, mm in zip(self.shape, self.pixel, strict=True)
         )
+        return rows, columns
 
 
 def _overlap_shares(n_in: int, mm_in: float, n_out: int, mm_out: float) -> csr_array:
@@ -109,7 +108,7 @@ def _average_blocks(picture: np.ndarray, block: int) -> np.ndarray:
     if backwards := lies_backwards(picture):
         return _average_blocks(picture[backwards], block)[backwards]
     # A block's pixels are counted in fewer bytes than they are averaged in.
-    rows = picture[::block].astype(np.uint16 if picture.dtype == bool else np.float32)
+    rows: np.ndarray = picture[::block].astype(np.uint16 if picture.dtype == bool else np.float32)
     for row in range(1, block):
         rows += picture[row::block]
     squares = rows[:, ::block].copy()
@@ -125,7 +124,8 @@ def lies_backwards(picture: np.ndarray) -> tuple[slice, slice] | None:
     """
     if min(picture.strides) > 0:
         return None
-    return tuple(slice(None, None, -1 if stride < 0 else 1) for stride in picture.strides)
+    rows, columns = (slice(None, None, -1 if step < 0 else 1) for step in picture.strides)
+    return rows, columns
 
 
 def _linear_weights(n_out: int, mm_out: float, n_in: int, mm_in: float) -> np.ndarray:

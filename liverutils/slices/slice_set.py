@@ -52,7 +52,7 @@ class SliceSet:
     target: Target
     augment: Augment | None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         middle = self.neighbours.shape[1] // 2
         self.rows = self.neighbours[:, middle].contiguous()
         self.labels = torch.tensor(self.slices.label.to_numpy(copy=True))
@@ -117,7 +117,8 @@ class SliceSet:
         masks = masks.long()
         if patch_size:
             labels = masks.flatten(1).amax(1)
-        return images, {"mask": masks, "label": labels, "both": (masks, labels)}[self.target]
+        targets: dict[Target, Targets] = {"mask": masks, "label": labels, "both": (masks, labels)}
+        return images, targets[self.target]
 
 
 def neighbour_rows(slices: pd.DataFrame, context_slices: int) -> np.ndarray:

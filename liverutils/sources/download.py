@@ -144,7 +144,7 @@ class _Downloader:
         resume: Continue it; otherwise begin anew.
     """
 
-    def __init__(self, partial: Path, resume: bool, progress: bool):
+    def __init__(self, partial: Path, resume: bool, progress: bool) -> None:
         self.partial, self.resume, self.progress = partial, resume, progress
 
     def __call__(self, url: str, output: str, _: Any) -> None:

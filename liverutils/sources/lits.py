@@ -65,6 +65,6 @@ def _read_lits(files: CaseFiles, mask_fits: bool) -> Case:
     return replace(
         case,
         image=np.flip(case.image, tuple(turned)),
-        mask=np.flip(case.mask, tuple(turned)),
+        mask=np.flip(case.labels, tuple(turned)),
         provenance={**case.provenance, "repairs": {**repairs, "identity_affine": detail}},
     )

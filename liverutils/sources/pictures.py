@@ -21,7 +21,10 @@ PNG_KINDS = ("volume-{}", "segmentation-{}_livermask", "segmentation-{}_lesionma
 
 def find_lits_png(raw: Path) -> list[CaseFiles]:
     """List the volumes with the slices and masks they have, which are too many to list twice."""
-    places, numbers = {}, defaultdict(lambda: {kind: [] for kind in PNG_KINDS})
+    places: dict[int, Path] = {}
+    numbers: defaultdict[int, dict[str, list[int]]] = defaultdict(
+        lambda: {kind: [] for kind in PNG_KINDS}
+    )
     for file in list_with_archives(raw):
         if match := re.fullmatch(
             r"(volume|segmentation)-(\d+)(_[a-z]+mask)?_(\d+)\.png", file.name
@@ -60,8 +63,9 @@ def _read_lits_png(files: CaseFiles, numbers: dict[str, list[int]]) -> Case:
     volume = files.volume.removeprefix("volume-")
     indices = numbers[PNG_KINDS[0]]
     _check_numbers(files.image / files.volume, indices)
-    paths = []
-    for kind, place in zip(PNG_KINDS, (files.image, files.mask, files.mask), strict=True):
+    paths: list[Path] = []
+    masks = files.mask or _png_masks(files.image)
+    for kind, place in zip(PNG_KINDS, (files.image, masks, masks), strict=True):
         name = kind.format(volume)
         if numbers[kind] != indices:
             raise BadInput(
@@ -104,10 +108,10 @@ def _check_numbers(place: Path, numbers: Sequence[int]) -> None:
 
 def read_pictures(paths: Sequence[Path], dtype: type = np.uint8) -> np.ndarray:
     """Read 8-bit pictures of one size, grey or RGB with equal channels, as (N, rows, columns)."""
-    stack = None
+    stack: np.ndarray = np.empty((len(paths), 0, 0), dtype)
     for index, (path, content) in enumerate(read_files(paths)):
         picture = _decode(path, content)
-        if stack is None:
+        if index == 0:
             stack = np.empty((len(paths), *picture.shape), dtype)
         if picture.shape != stack.shape[1:]:
             raise BadInput(

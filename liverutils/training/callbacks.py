@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import numpy as np
 import pandas as pd
@@ -10,6 +10,7 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 from fastai.optimizer import OptimWrapper
 from fastai.torch_core import set_seed
+from torch import Tensor
 
 from liverutils.models import save_weights
 from liverutils.runs import RunLogs
@@ -22,10 +23,10 @@ class EpochSeed(Callback):
 
     order = -20
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int) -> None:
         self.seed = seed
 
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         """Seed Python, NumPy and torch."""
         set_seed(self.seed * 10_000 + self.epoch)
 
@@ -36,22 +37,23 @@ class StepLosses(Callback):
     The losses stay on the device and are looked at every 50 steps, so the device need not wait.
     """
 
-    def before_train(self):
+    def before_train(self) -> None:
         """Start the epoch's list."""
-        self.losses, self._n_checked = [], 0
+        self.losses: list[Tensor] = []
+        self._n_checked = 0
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         """Keep the loss."""
         if self.training:
             self.losses.append(self.loss.detach())
             if len(self.losses) - self._n_checked >= STEPS_BETWEEN_CHECKS:
                 self._check()
 
-    def after_train(self):
+    def after_train(self) -> None:
         """Check the rest of the epoch."""
         self._check()
 
-    def _check(self):
+    def _check(self) -> None:
         fresh = self.losses[self._n_checked :]
         if fresh:
             bad = ~torch.isfinite(torch.stack(fresh)).cpu()
@@ -59,7 +61,7 @@ class StepLosses(Callback):
                 self._stop(self._n_checked + int(bad.int().argmax()))
         self._n_checked = len(self.losses)
 
-    def _stop(self, step: int):
+    def _stop(self, step: int) -> Never:
         loader = self.dls.train
         rows = loader.order[step * loader.bs : (step + 1) * loader.bs]
         slices = loader.dataset.slices.iloc[rows.numpy()]
@@ -76,15 +78,15 @@ class WriteLogs(Callback):
 
     order = 60
 
-    def __init__(self, logs: RunLogs, first_epoch: int):
+    def __init__(self, logs: RunLogs, first_epoch: int) -> None:
         self.logs, self.first_epoch = logs, first_epoch
         self.tables: dict[str, pd.DataFrame] = {}
 
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Add the epoch to the tables and write them."""
         runtime = time.perf_counter() - self._start
         losses = torch.stack(self.learn.step_losses.losses).cpu().double().numpy()
@@ -97,7 +99,7 @@ class WriteLogs(Callback):
         for kind, columns in scorer.tables.items():
             self._add(kind, {"epoch": self.epoch} | columns)
 
-    def _add(self, kind: str, columns: dict[str, Any]):
+    def _add(self, kind: str, columns: dict[str, Any]) -> None:
         if kind not in self.tables:
             self.tables[kind] = self.logs.before_epoch(kind, self.first_epoch)
         self.tables[kind] = pd.concat([self.tables[kind], pd.DataFrame(columns)], ignore_index=True)
@@ -114,11 +116,11 @@ class KeepBest(Callback):
 
     order = 61
 
-    def __init__(self, path: Path, facts: dict[str, Any], patience: int | None = None):
+    def __init__(self, path: Path, facts: dict[str, Any], patience: int | None = None) -> None:
         self.path, self.facts, self.patience = path, facts, patience
         self.best, self.best_loss, self.best_epoch = -1.0, np.inf, -1
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Compare this epoch's score with the best."""
         score, loss = self.learn.scorer.selection_score, self.learn.scorer.scores["loss"]
         if (score, -loss) > (self.best, -self.best_loss):
@@ -145,10 +147,10 @@ class ReduceOnPlateau(Callback):
 
     order = 62
 
-    def __init__(self, patience: int, factor: float = 3.0):
+    def __init__(self, patience: int, factor: float = 3.0) -> None:
         self.patience, self.factor = patience, factor
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Reduce the rates of all parameter groups, or leave them."""
         waited = self.epoch - self.learn.keep_best.best_epoch
         if waited and waited % self.patience == 0:
@@ -167,21 +169,21 @@ class TensorBoard(Callback):
 
     order = 62
 
-    def __init__(self, folder: Path, run: str):
+    def __init__(self, folder: Path, run: str) -> None:
         self.folder = folder / run
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         """Open the event file; what a run that died wrote beyond its checkpoint does not count."""
         from torch.utils.tensorboard import SummaryWriter  # slow to import, and seldom used
 
         done = self.learn.first_epoch * len(self.dls.train)
         self.writer = SummaryWriter(self.folder, purge_step=done)
 
-    def before_epoch(self):
+    def before_epoch(self) -> None:
         """Remember the rates that the epoch starts with."""
         self._rates = learning_rates(self.opt)
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Write the epoch; its scores stand at its last step."""
         losses = torch.stack(self.learn.step_losses.losses).cpu()
         first = self.epoch * len(losses)
@@ -194,7 +196,7 @@ class TensorBoard(Callback):
             self.writer.add_scalar(f"validation/{name}", score, last)
         self.writer.flush()
 
-    def after_fit(self):
+    def after_fit(self) -> None:
         """Close the event file."""
         self.writer.close()
 
@@ -210,11 +212,11 @@ class TimeBudget(Callback):
     order = 61.5  # When the epoch is logged and its weights are kept, before the checkpoint.
     phases = (0.5, 0.75, 1.0)
 
-    def __init__(self, minutes: float, logs: RunLogs, first_epoch: int):
+    def __init__(self, minutes: float, logs: RunLogs, first_epoch: int) -> None:
         self.seconds, self.logs = 60 * minutes, logs
         self.table = logs.before_epoch("test", first_epoch)
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Score the phases that have passed, and stop after the last."""
         elapsed = self.learn.write_logs.tables["runtime"].runtime.sum()
         passed = [phase for phase in self.phases if elapsed >= phase * self.seconds]
@@ -223,7 +225,7 @@ class TimeBudget(Callback):
         if elapsed >= self.seconds:
             raise CancelFitException
 
-    def _score_test(self, phases: list[float], elapsed: float):
+    def _score_test(self, phases: list[float], elapsed: float) -> None:
         with self.learn.validation_context(inner=True):
             self.learn._do_epoch_validate(dl=self.dls.test)
         scores = self.learn.scorer.log_row("test")

@@ -10,7 +10,8 @@ import torch
 from fastai.callback.core import Callback, CancelFitException
 
 from liverutils.files import written_aside
-from liverutils.training.precision import Settings, use_settings
+from liverutils.models import Settings
+from liverutils.training.precision import use_settings
 
 BEST = ("best", "best_loss", "best_epoch")  # what `KeepBest` remembers
 
@@ -25,7 +26,7 @@ class Checkpoint(Callback):
 
     order = 63
 
-    def __init__(self, path: Path, facts: dict[str, Any]):
+    def __init__(self, path: Path, facts: dict[str, Any]) -> None:
         self.path, self.facts = path, json.loads(json.dumps(facts))
 
     def load(self) -> int:
@@ -44,7 +45,7 @@ class Checkpoint(Callback):
         print(f"Resuming after epoch {state['epochs_done'] - 1}.")
         return state["epochs_done"]
 
-    def after_epoch(self):
+    def after_epoch(self) -> None:
         """Save the state, whole or not at all."""
         state = {
             "facts": self.facts,

@@ -13,11 +13,11 @@ from fastai.torch_core import trainable_params
 from torch import Tensor, nn
 
 from liverutils.errors import BadInput
-from liverutils.models import TwoTasks, build_loss
+from liverutils.models import Settings, TwoTasks, build_loss
 from liverutils.scoring import SLICE_CLASSES
 from liverutils.slices import SliceLoaders
 from liverutils.training.callbacks import EpochSeed, KeepBest, StepLosses, WriteLogs
-from liverutils.training.precision import Settings, use_settings
+from liverutils.training.precision import use_settings
 from liverutils.training.scorers import ClassScores, MultiTaskScores, PatientScores, Scorer
 
 
@@ -47,7 +47,7 @@ class CourseLearner(Learner):
     keep_best: KeepBest
     write_logs: WriteLogs
 
-    def _do_fit(self):
+    def _do_fit(self) -> None:
         if self.first_epoch and hasattr(self, "progress"):
             self.progress.mbar.update(0)  # A bar that is not started at 0 does not start at all.
         for epoch in range(self.first_epoch, self.n_epoch):

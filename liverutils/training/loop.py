@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
 
-from liverutils.models import load_weights, save_weights
-from liverutils.models.cost import network_cost
+from liverutils.models import load_weights, network_cost, save_weights
 from liverutils.runs import RunLogs
 from liverutils.slices import SliceLoader
 from liverutils.training.callbacks import (
@@ -112,7 +111,7 @@ def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
 
 def _schedule_facts(encoder_lr: float | None, reduce_on_plateau: int | None) -> dict[str, Any]:
     """What differs from one rate in one cycle, for the logs."""
-    facts = {"encoder_lr": encoder_lr} if encoder_lr else {}
+    facts: dict[str, Any] = {"encoder_lr": encoder_lr} if encoder_lr else {}
     if reduce_on_plateau:
         facts["optimizer"] = f"Adam, reduced after {reduce_on_plateau} epochs without a better one"
     return facts
@@ -123,7 +122,7 @@ def _cost(learn: CourseLearner, logs: RunLogs) -> dict[str, float]:
     images, _ = next(iter(learn.dls.valid))
     seconds = pd.read_csv(logs.path("runtime")).runtime.median()
     slices = len(learn.dls.train.dataset) + len(learn.dls.valid.dataset)
-    measured = network_cost(learn.model, images, **asdict(learn.settings))
+    measured = network_cost(learn.model, images, learn.settings)
     return measured | {"images_per_second": slices / seconds}
 
 

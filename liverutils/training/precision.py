@@ -1,9 +1,8 @@
-"""Number format and memory layout, chosen by a short trial on the machine at hand."""
+"""A learner's number format and memory layout, chosen by a short trial on the machine at hand."""
 
 import copy
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from fastai.torch_core import apply, to_float
 from torch import Tensor, nn
 
 from liverutils.errors import BadInput
+from liverutils.models import Settings, fastest_time
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -29,19 +29,6 @@ def choose_device(device: str = "auto") -> torch.device:
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise BadInput(f"device is {device!r}, but PyTorch sees no GPU here: use 'auto' or 'cpu'.")
     return torch.device(device)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a network is computed: number format and order of the axes in memory."""
-
-    dtype: str = "float32"
-    channels_last: bool = False
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """The memory format as torch names it."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 def try_settings(
@@ -76,24 +63,26 @@ def try_settings(
     )
 
 
-def _time_steps(settings, model, loss_func, images, targets, steps, limit) -> float:
-    """Seconds of the fastest step; the warm-up's where that alone takes longer than `limit`."""
-    model = copy.deepcopy(model).train().to(memory_format=settings.memory_format)
-    images = images.contiguous(memory_format=settings.memory_format)
-    dtype = getattr(torch, settings.dtype)
-    seconds = []
-    for step in range(steps + 1):
-        start = time.perf_counter()
-        with torch.autocast(images.device.type, dtype, enabled=settings.dtype != "float32"):
+def _time_steps(
+    settings: Settings,
+    model: nn.Module,
+    loss_func: Callable,
+    images: Tensor,
+    targets: Any,
+    steps: int,
+    limit: float,
+) -> float:
+    """Seconds of the fastest training step; the first one's where that exceeds `limit`."""
+    model = settings.lay_out(copy.deepcopy(model).train())
+    images = settings.lay_out_batch(images)
+
+    def step() -> None:
+        with settings.autocast(images.device):
             output = model(images)
         loss_func(to_float(output), targets).backward()
         model.zero_grad()
-        if images.device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-        if step == 0 and seconds[0] > limit:
-            return seconds[0]
-    return min(seconds[1:])
+
+    return fastest_time(step, images.device, steps, limit)
 
 
 class MemoryFormat(Callback):
@@ -101,18 +90,16 @@ class MemoryFormat(Callback):
 
     order = -10
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def before_fit(self):
+    def before_fit(self) -> None:
         """Lay out the model."""
-        self.model.to(memory_format=self.settings.memory_format)
+        self.settings.lay_out(self.model)
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         """Lay out the images."""
-        self.learn.xb = tuple(
-            x.contiguous(memory_format=self.settings.memory_format) for x in self.xb
-        )
+        self.learn.xb = tuple(map(self.settings.lay_out_batch, self.xb))
 
 
 class BFloat16(Callback):
@@ -120,12 +107,12 @@ class BFloat16(Callback):
 
     order = 10
 
-    def before_batch(self):
+    def before_batch(self) -> None:
         """Enter the mixed-precision context."""
-        self.autocast = torch.autocast(self.x.device.type, torch.bfloat16)
+        self.autocast = Settings("bfloat16").autocast(self.x.device)
         self.autocast.__enter__()
 
-    def after_pred(self):
+    def after_pred(self) -> None:
         """Leave it: the loss is computed in float32."""
         self.autocast.__exit__(None, None, None)
         self.learn.pred = to_float(self.pred)

@@ -56,25 +56,25 @@ class PatientScores(Scorer):
 
     selected_by = "mean of liver and tumour Dice over the validation patients who have them"
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         """Start counting; a patient is known by the loader's table."""
         patients = self.dl.dataset.slices.patient
         self._codes = torch.as_tensor(pd.factorize(patients)[0], device=self.dls.device)
         self._counts = PatientCounts(patients.nunique(), classes=3, device=self.dls.device)
-        self._losses = []
+        self._losses: list[Tensor] = []
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         """Count one batch."""
         if not self.training:
             self._count(self.pred, self.y)
 
-    def _count(self, logits: Tensor, masks: Tensor):
+    def _count(self, logits: Tensor, masks: Tensor) -> None:
         start = self.iter * self.dl.bs
         patient = self._codes[start : start + len(masks)]
         self._counts.add(logits.argmax(1), masks, patient)
         self._losses.append(self.loss * len(masks))
 
-    def after_validate(self):
+    def after_validate(self) -> None:
         """Average over patients."""
         loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
         present = {
@@ -116,18 +116,20 @@ class ClassScores(Scorer):
 
     selected_by = "balanced accuracy"
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         """Start collecting."""
-        self._true, self._probabilities, self._losses = [], [], []
+        self._true: list[Tensor] = []
+        self._probabilities: list[Tensor] = []
+        self._losses: list[Tensor] = []
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         """Keep one batch."""
         if not self.training:
             self._true.append(self.y)
             self._probabilities.append(self.pred.float().softmax(1))
             self._losses.append(self.loss * len(self.y))
 
-    def after_validate(self):
+    def after_validate(self) -> None:
         """Score the slices together."""
         loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
         if not np.isfinite(loss):
@@ -171,12 +173,12 @@ class MultiTaskScores(PatientScores):
     returns and `tumor_probability`.
     """
 
-    def before_validate(self):
+    def before_validate(self) -> None:
         """Start counting."""
         super().before_validate()
-        self._images = []
+        self._images: list[dict[str, Tensor]] = []
 
-    def after_loss(self):
+    def after_loss(self) -> None:
         """Count one batch and keep the scores of its slices."""
         if not self.training:
             (logits, tumor_logits), (masks, _) = self.pred, self.y
@@ -184,7 +186,7 @@ class MultiTaskScores(PatientScores):
             tumor = {"tumor_probability": tumor_logits.sigmoid()}
             self._images.append(score_images(logits, masks) | tumor)
 
-    def after_validate(self):
+    def after_validate(self) -> None:
         """Average over patients, over slices, and over what the slices of each patient say."""
         super().after_validate()
         scores = {

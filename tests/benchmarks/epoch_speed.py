@@ -12,7 +12,7 @@ from fastai.torch_core import to_float
 from torch import Tensor
 
 from liverutils.course import open_course_store
-from liverutils.models import build_model
+from liverutils.models import Settings, build_model
 from liverutils.slices import (
     Augment,
     SliceLoader,
@@ -23,7 +23,6 @@ from liverutils.slices import (
 )
 from liverutils.training import (
     CourseLearner,
-    Settings,
     choose_device,
     classification_learner,
     segmentation_learner,
@@ -138,7 +137,7 @@ def make_bare_step(learn: CourseLearner) -> Callable[[], None]:
     batch = dataset.gather(range(learn.dls.train.bs))
     values, masks, labels = (part.to(device) for part in batch)
     images = apply_window(values, dataset.window)
-    learn.model.to(memory_format=learn.settings.memory_format).train()
+    learn.settings.lay_out(learn.model).train()
 
     def bare_step() -> None:
         x, y = dataset.augment(images, masks) if dataset.augment else (images, masks)
@@ -150,9 +149,8 @@ def make_bare_step(learn: CourseLearner) -> Callable[[], None]:
 def train_step(learn: CourseLearner, images: Tensor, targets: Tensor) -> None:
     """Make one training step without fastai, but with the learner's loss and optimiser."""
     settings = learn.settings
-    dtype, is_mixed = getattr(torch, settings.dtype), settings.dtype != "float32"
-    images = images.contiguous(memory_format=settings.memory_format)
-    with torch.autocast(images.device.type, dtype, enabled=is_mixed):
+    images = settings.lay_out_batch(images)
+    with settings.autocast(images.device):
         output = learn.model(images)
     learn.loss_func(to_float(output), targets).backward()
     learn.opt.step()

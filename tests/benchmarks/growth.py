@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from liverutils.models import build_model
+from liverutils.models import Settings, build_model
 from liverutils.prediction import segment
 from liverutils.prediction.network import TrainedNetwork
 from liverutils.scans import Case, write_nifti
@@ -34,7 +34,6 @@ from liverutils.slices import (
     split_patients,
 )
 from liverutils.sources import find_cases
-from liverutils.training import Settings
 from tests.benchmarks import _lits_size
 from tests.benchmarks._fresh import (
     free_promptly,

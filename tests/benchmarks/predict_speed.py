@@ -17,14 +17,13 @@ import numpy as np
 import torch
 
 from liverutils.course import resolve
-from liverutils.models import load_weights, save_weights
+from liverutils.models import Settings, load_weights, save_weights
 from liverutils.phantom import COHORTS, make_patient
 from liverutils.prediction import load_network, segment
 from liverutils.prediction.network import class_probabilities, cut_batches
 from liverutils.scans import Case, write_nifti
 from liverutils.slices import Resampler, apply_window
 from liverutils.sources import read_scan
-from liverutils.training import Settings
 from tests.benchmarks.common import alternate, report
 
 SLICES = 400
@@ -78,7 +77,7 @@ def compare(weights: Path, case: Case) -> list[dict]:
     images = [apply_window(batch, network.data["window"]) for batch in raw]
     rows = []
     for name, settings in (("PyTorch's", Settings()), ("ours", network.settings)):
-        bare = load_weights(weights)[0].to(memory_format=settings.memory_format)
+        bare = settings.lay_out(load_weights(weights)[0])
 
         def answer(bare=bare, settings=settings) -> None:
             for batch in images:
