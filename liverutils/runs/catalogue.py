@@ -11,7 +11,7 @@ import yaml
 
 from liverutils.errors import BadInput
 
-PROFILES = ("smoke", "cpu", "gpu")
+PROFILES = ("smoke", "cpu", "reference", "gpu")
 
 
 @dataclass(frozen=True)
