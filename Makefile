@@ -1,43 +1,61 @@
-# Set-up and the main jobs. Variables: VENV, PROFILE (smoke, cpu, gpu), SET (core, study, all), RUNS,
-# DATASET, DATA_DIR, THREADS (of one run), CORES and GPUS (of all together), EXECUTOR (slurm), NAMES
-# (of benchmarks).
-VENV ?= .venv
-PYTHON ?= python3
-SET ?= core
-CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+# Set-up and the main jobs; `make` alone says which. What stands behind `##` is their help.
+VENV ?= .venv##         the environment, made where it is not there; a fresh one takes 6 GB
+PYTHON ?= python3##     that makes it
+PROFILE ?=##            smoke, cpu, reference or gpu; empty: gpu where CUDA is there, else cpu
+SET ?= core##           of runs: core, study or all
+RUNS ?=##               names of runs, instead of a set: RUNS="UNet ResNet18"
+DATASET ?=##            of your own, such as lits or folder; empty: the phantom
+DATA_DIR ?=##           where it lies
+EXECUTOR ?=##           slurm: every run is a job of the cluster
+NAMES ?=##              of benchmarks, for make bench; empty: all
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)##            for all runs together; the machine's
+GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)##             for all runs together; the machine's
 # Several runs side by side get more out of the cores than one after the other on all of them.
-THREADS ?= $(if $(filter 1,$(words $(RUNS))),$(CORES),$(shell n=$$(($(CORES) / 2)); echo $$((n < 1 ? 1 : n > 4 ? 4 : n))))
-GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+THREADS ?= $(if $(filter 1,$(words $(RUNS))),$(CORES),$(shell n=$$(($(CORES) / 2)); echo $$((n < 1 ? 1 : n > 4 ? 4 : n))))##          of one run; all for a single run, else half of them, at most 4
 # A run waits for its cores and its GPU here, or in the queue of a cluster.
 WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES) --resources gpu=$(GPUS))
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: run test lab bench readme
+.PHONY: help run reference test lab bench readme architecture
 
-run: $(VENV)/.installed
+help:## this page
+	@echo "make TARGET [VARIABLE=value ...]"; echo; echo "Targets"
+	@sed -n 's/^\([a-z-]*\):[^#=]*## *\(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s%s\n", $$1, $$2}'
+	@echo; echo "Variables"
+	@sed -n 's/^\([A-Z_]*\) ?= *\(.*\)## *\(.*\)/  \1|\2|\3/p' $(MAKEFILE_LIST) \
+	  | awk -F'|' '{value = $$2 ~ /^[a-z0-9.]+$$/ ? " (" $$2 ")" : ""; printf "%-16s%s%s\n", $$1, $$NF, value}'
+
+# What people run goes to runs/, which git ignores.
+run: $(VENV)/.installed## the course in batch, into runs/: data, then each run through papermill
 	profile="$(PROFILE)"; \
 	[ -n "$$profile" ] || profile=$$(python -c "import torch; print('gpu' if torch.cuda.is_available() else 'cpu')"); \
 	snakemake $(WHERE) --keep-going --rerun-incomplete --quiet rules host \
 	  --config profile=$$profile set=$(SET) runs="$(RUNS)" dataset="$(DATASET)" \
-	  data_dir="$(DATA_DIR)" threads=$(THREADS) \
+	  data_dir="$(DATA_DIR)" threads=$(THREADS) gpus=$(GPUS) reference=$(REFERENCE) \
 	  cores=$(if $(EXECUTOR),$(THREADS),$(CORES))
 
-test: $(VENV)/.installed
+reference:## for maintainers: make logs/ and images_gallery/ anew, which is what make run compares with
+	$(MAKE) run PROFILE=reference REFERENCE=yes
+
+test: $(VENV)/.installed## all tests
 	ruff check .
 	ruff format --check .
 	mypy
 	python -m pytest --numprocesses auto --dist worksteal
 
-lab: $(VENV)/.installed
+lab: $(VENV)/.installed## JupyterLab
 	jupyter lab notebooks
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed## measure speed and memory, into logs/bench/
 	liverutils bench $(NAMES)
 
-readme: $(VENV)/.installed
+readme: $(VENV)/.installed## write the README's tables from logs/
 	python -m liverutils.course.readme
 	python -m tests.benchmarks.summary
+
+architecture: $(VENV)/.installed## draw docs/architecture.svg from the imports
+	python -m liverutils.course.architecture
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

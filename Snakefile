@@ -1,10 +1,10 @@
 # The course in batch: data, then each run of notebooks/runs.yaml through papermill.
-# Options, as `--config key=value`: profile, set, runs, dataset, data_dir, threads, cores. `make run`
-# passes them.
+# Options, as `--config key=value`: profile, set, runs, dataset, data_dir, threads, cores, gpus, and
+# reference, with which the runs write the course's reference. `make run` and `make reference` pass them.
 import shlex
 import sys
 
-from liverutils.runs import choose, on_data, read_catalogue
+from liverutils.runs import choose, into_reference, on_data, read_catalogue
 from liverutils.phantom import COHORTS
 from liverutils.errors import BadInput
 
@@ -15,11 +15,16 @@ try:
     chosen = [run.name for run in choose(runs, config.get("set"), config.get("runs"))]
 except BadInput as error:
     sys.exit(f"liverutils: {error}")
+if config.get("reference"):
+    runs = {name: into_reference(run) for name, run in runs.items()}
 if dataset:
     runs = {name: on_data(run, dataset, config["data_dir"]) for name, run in runs.items()}
 
-DONE = f"build/done/{profile}/{dataset or 'own'}"
+INTO = "-into-logs" if config.get("reference") else ""
+DONE = f"build/done/{profile}{INTO}/{dataset or 'own'}"
 THREADS = int(config.get("threads") or workflow.cores)  # of a run
+# Full size asks for a GPU; the reference takes one where there is one.
+GPU = int(profile == "gpu" or (profile == "reference" and int(config.get("gpus") or 0) > 0))
 ALL_THREADS = int(config.get("cores") or THREADS)  # of what all runs wait for
 
 
@@ -81,7 +86,7 @@ for run in runs.values():
             values=shlex.quote(run.as_yaml),
             seconds=int(60 * run.minutes),
         resources:
-            gpu=int(profile == "gpu"),
+            gpu=GPU,
             runtime=int(run.minutes) + 10,
         threads: THREADS
         shell:

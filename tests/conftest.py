@@ -1,6 +1,8 @@
 """What several tests share."""
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 # Tests compute small things, which several threads only slow down. Set before torch is imported.
@@ -16,6 +18,7 @@ from liverutils.slices import SliceStore, build_store
 from liverutils.sources import find_cases
 
 REPOSITORY = Path(__file__).parent.parent
+LEFT_OUT = ("logs/", "images_gallery/")  # of the copy of the repository: large
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +75,18 @@ def smoke_store(smoke_raw) -> SliceStore:
     """Its slice store, 64 pixels a side."""
     cases = find_cases("phantom-smoke", smoke_raw)
     return build_store(cases, smoke_raw.parent / "axial-64", size=64, progress=False)
+
+
+@pytest.fixture
+def project(tmp_path) -> Path:
+    """A copy of the repository, so that nothing here touches its build folder."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    tracked = subprocess.run(
+        listing, cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout
+    folder = tmp_path / "project"
+    for name in filter(None, tracked.split("\0")):
+        if (REPOSITORY / name).is_file() and not name.startswith(LEFT_OUT):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(REPOSITORY / name, folder / name)
+    return folder

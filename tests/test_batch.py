@@ -24,21 +24,6 @@ EPOCHS = 4
 SAME = ("train", "val", "test", "patients", "lesions")
 
 
-@pytest.fixture
-def project(tmp_path) -> Path:
-    """A copy of the repository, so that nothing here touches its build folder."""
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    tracked = subprocess.run(
-        listing, cwd=REPOSITORY, capture_output=True, text=True, check=True
-    ).stdout
-    folder = tmp_path / "project"
-    for name in filter(None, tracked.split("\0")):
-        if (REPOSITORY / name).is_file() and not name.startswith(("logs/", "images_gallery/")):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(REPOSITORY / name, folder / name)
-    return folder
-
-
 def make_run(folder: Path, runs: str, *options: str) -> subprocess.Popen:
     environment = Path(sys.executable).parents[1]
     command = ["make", "run", "PROFILE=smoke", f"RUNS={runs}", f"VENV={environment}", *options]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import papermill
 import pytest
 import torch
@@ -16,13 +17,18 @@ from liverutils.course import (
     check,
     colab,
     find_course_cases,
+    find_weights,
+    load_beside_reference,
     load_patient,
     repository,
     repository_root,
     resolve,
+    weights_on,
 )
 from liverutils.errors import BadInput
+from liverutils.models import build_model, save_weights
 from liverutils.phantom import make_cohort
+from liverutils.runs import RunLogs
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").rglob("[0-9]*.ipynb"))
@@ -90,6 +96,77 @@ def test_load_patient_refuses_a_scan_without_labels(data_dir, tmp_path):
     shutil.copy(data_dir / "phantom-smoke" / "raw" / "volume-000.nii.gz", tmp_path / "me.nii.gz")
     with pytest.raises(BadInput, match="Nobody has drawn the liver"):
         load_patient(find_course_cases("folder", tmp_path))
+
+
+# --- Runs -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_and_reference(tmp_path, monkeypatch) -> Path:
+    """A repository whose reference has the runs UNet and MultiView, and its reader's run UNet."""
+    (tmp_path / "notebooks" / "solutions").mkdir(parents=True)
+    monkeypatch.setattr(repository, "repository_root", lambda: tmp_path)
+    for folder, run, loss in (("logs", "UNet", 1), ("logs", "MultiView", 2), ("own", "UNet", 3)):
+        logs = RunLogs(tmp_path / folder, run)
+        logs.write("val", pd.DataFrame({"epoch": [0], "val_loss": [loss]}))
+        facts = {"data": {"fingerprint": folder}}
+        save_weights(build_model("UNet", in_channels=1, classes=3, width=2), logs.weights, facts)
+    return tmp_path
+
+
+def losses(runs: dict) -> dict:
+    assert [run.name for run in runs.values()] == list(runs)
+    return {name: run.tables["val"].val_loss.item() for name, run in runs.items()}
+
+
+def test_a_readers_runs_stand_beside_the_reference(own_and_reference, capsys):
+    assert losses(load_beside_reference("own", "logs")) == {
+        "MultiView": 2,
+        "UNet": 1,
+        "yours/UNet": 3,
+    }
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "the course's reference, in logs: 2 runs",
+        "your own, in own: yours/UNet",
+    ]
+
+
+def test_a_reader_without_runs_sees_the_reference(own_and_reference, capsys):
+    assert list(load_beside_reference("none", "logs")) == ["MultiView", "UNet"]
+    assert "your own, in none: none yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("reference", ["", "own", "./own"])
+def test_runs_without_a_reference_keep_their_names(own_and_reference, reference):
+    assert losses(load_beside_reference("own", reference)) == {"UNet": 3}
+
+
+def test_a_readers_broken_log_is_named(own_and_reference):
+    (own_and_reference / "own" / "UNet" / "UNet_run.json").write_text("{")
+    with pytest.raises(BadInput, match="own/UNet/UNet_run.json is not JSON"):
+        load_beside_reference("own", "logs")
+
+
+def test_the_readers_weights_come_first(own_and_reference, capsys):
+    root = own_and_reference
+    assert find_weights("UNet", "own") == root / "own/UNet/UNet.safetensors"
+    assert find_weights("MultiView", "own") == root / "logs/MultiView/MultiView.safetensors"
+    assert find_weights("logs/UNet/UNet.safetensors", "own") == root / "logs/UNet/UNet.safetensors"
+    assert capsys.readouterr().out.splitlines() == [
+        "weights of your run UNet, in own",
+        "weights of the course's run MultiView, in logs",
+    ]
+    with pytest.raises(BadInput, match="no weights of a run 'AlexNet' in own or logs"):
+        find_weights("AlexNet", "own")
+
+
+def test_weights_are_taken_from_a_run_on_the_same_data(own_and_reference):
+    root = own_and_reference
+    assert weights_on("UNet", "own", "own") == root / "own/UNet/UNet.safetensors"
+    assert weights_on("UNet", "own", "logs") == root / "logs/UNet/UNet.safetensors"
+    assert weights_on("UNet", "own", "other") is None
+    assert weights_on("mine.safetensors", "own", "other") == root / "mine.safetensors"
 
 
 # --- Exercises --------------------------------------------------------------------------------

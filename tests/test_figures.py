@@ -224,7 +224,7 @@ def test_the_comparison_copes_with_logs_of_others(write, figures, facts, tmp_pat
     done = papermill.execute_notebook(
         str(NOTEBOOK),
         str(tmp_path / "out.ipynb"),
-        {"logs_dir": str(logs)},
+        {"logs_dir": str(logs), "reference_dir": ""},
         kernel_name="python3",
         progress_bar=False,
     )

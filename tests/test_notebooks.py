@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,8 @@ import yaml
 from papermill.cli import NoDatesSafeLoader
 
 from liverutils.errors import BadInput
-from liverutils.runs import choose, read_catalogue
-from liverutils.runs.catalogue import on_data
+from liverutils.runs import choose, into_reference, on_data, read_catalogue
+from liverutils.runs.catalogue import PROFILES
 
 REPOSITORY = Path(__file__).parent.parent
 CATALOGUE = REPOSITORY / "notebooks" / "runs.yaml"
@@ -48,14 +49,14 @@ def test_every_notebook_is_in_the_catalogue_and_has_solutions():
     assert [path.name for path in SOLUTIONS] == [path.name for path in NOTEBOOKS]
 
 
-@pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_catalogue_sets_only_declared_parameters(profile):
     for run in read_catalogue(CATALOGUE, profile).values():
         assert run.parameters.keys() <= run.declared.keys()
         assert run.minutes > 0
 
 
-@pytest.mark.parametrize("profile", ["smoke", "cpu", "gpu"])
+@pytest.mark.parametrize("profile", PROFILES)
 def test_parameters_reach_papermill_as_what_they_are(profile):
     for run in read_catalogue(CATALOGUE, profile).values():
         assert yaml.load(run.as_yaml, NoDatesSafeLoader) == run.parameters
@@ -81,11 +82,25 @@ def test_runs_are_chosen_by_set_or_name():
         choose(SMOKE, "everything")
 
 
-def test_a_run_on_other_data_keeps_away_from_the_reference_logs():
+def test_a_run_on_other_data_has_a_name_of_its_own():
     run = on_data(SMOKE["UNet"], "lits", "somewhere")
     assert run.parameters["run_name"] == "UNet_lits"
     assert run.parameters["data_dir"] == "somewhere"
-    assert run.executed.name == "UNet_lits.ipynb"
+    assert run.executed == Path("build/smoke/logs/UNet_lits/UNet_lits.ipynb")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_only_the_maintainers_runs_write_the_reference(profile):
+    for run in read_catalogue(CATALOGUE, profile).values():
+        folders = [run.value(name) for name in ("logs_dir", "gallery_dir") if name in run.declared]
+        own = ("build/smoke/",) if profile == "smoke" else ("runs/",)
+        assert all(folder.startswith(own) for folder in [*folders, str(run.executed)]), run.name
+        reference = into_reference(run)
+        assert reference.executed == Path("logs", run.name, f"{run.name}.ipynb")
+        if "logs_dir" in run.declared:
+            assert reference.value("logs_dir") == "logs"
+        if "gallery_dir" in run.declared:
+            assert reference.value("gallery_dir") == "images_gallery"
 
 
 @pytest.mark.parametrize("run", choose(SMOKE, "study"), ids=lambda run: run.name)
@@ -115,6 +130,33 @@ def test_notebook_runs_under_nbval(run, tmp_path):
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
     )
     assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_a_run_under_its_own_name_leaves_the_reference_as_it_is(project, monkeypatch):
+    """Everything small, but the name and the folders that a reader leaves as they are."""
+    for folder in ("logs", "images_gallery"):
+        shutil.copytree(REPOSITORY / folder / "SimpleCNN", project / folder / "SimpleCNN")
+    git = ["git", "-C", str(project), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "--quiet", "--message", "The reference"], check=True)
+    run, kept = SMOKE["SimpleCNN"], ("run_name", "logs_dir", "gallery_dir")
+    small = {name: value for name, value in run.parameters.items() if name not in kept}
+    monkeypatch.setenv("PYTHONPATH", str(project))
+    copy = project / "runs" / "SimpleCNN.ipynb"
+    copy.parent.mkdir()
+    papermill.execute_notebook(
+        str(project / "notebooks" / run.notebook.name),
+        str(copy),
+        small,
+        cwd=str(project / "notebooks"),
+        kernel_name="python3",
+        progress_bar=False,
+    )
+    assert (project / "runs/logs/SimpleCNN/SimpleCNN_val.csv").is_file()
+    assert (project / "runs/images_gallery/SimpleCNN/contact_sheet.png").is_file()
+    status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True)
+    assert status.stdout == ""
 
 
 @pytest.mark.parametrize("path", SOLUTIONS, ids=name_of)

@@ -6,4 +6,7 @@ from .data import open_course_store as open_course_store
 from .exercises import check as check
 from .repository import repository_root as repository_root
 from .repository import resolve as resolve
+from .results import load_beside_reference as load_beside_reference
 from .results import show_runs as show_runs
+from .weights import find_weights as find_weights
+from .weights import weights_on as weights_on

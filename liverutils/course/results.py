@@ -1,12 +1,43 @@
 """Tables and figures of the runs that are there."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import matplotlib.pyplot as plt
 from IPython.display import Markdown, display
 
-from liverutils.runs import LoggedRun
+from liverutils.course.repository import resolve
+from liverutils.errors import BadInput
+from liverutils.runs import LoggedRun, load_runs
+
+
+def load_beside_reference(logs_dir: str, reference_dir: str) -> dict[str, LoggedRun]:
+    """Read the reader's own runs and the course's reference runs, and print which are which.
+
+    Args:
+        logs_dir: The reader's own; there may be none yet.
+        reference_dir: The reference; if empty, or the same folder, only `logs_dir` is read.
+
+    Returns:
+        The reference runs by name, then the reader's: `yours/UNet` beside the reference's `UNet`.
+
+    Raises:
+        BadInput: As `runs.load_runs`; but for a folder of the reader's that holds nothing yet.
+    """
+    if not reference_dir or resolve(logs_dir) == resolve(reference_dir):
+        return load_runs(resolve(logs_dir))
+    runs = load_runs(resolve(reference_dir))
+    try:
+        own = load_runs(resolve(logs_dir))
+    except BadInput as error:
+        if error.fault != "no_logs":
+            raise
+        own = {}
+    yours = {f"yours/{name}": replace(run, name=f"yours/{name}") for name, run in own.items()}
+    print(f"the course's reference, in {reference_dir}: {len(runs)} runs")
+    print(f"your own, in {logs_dir}: {', '.join(yours) or 'none yet'}")
+    return runs | yours
 
 
 def show_runs(

@@ -2,6 +2,7 @@
 
 from .catalogue import PlannedRun as PlannedRun
 from .catalogue import choose as choose
+from .catalogue import into_reference as into_reference
 from .catalogue import on_data as on_data
 from .catalogue import read_catalogue as read_catalogue
 from .compare import comparable_groups as comparable_groups

@@ -14,6 +14,9 @@ from liverutils.errors import BadInput
 PROFILES = ("smoke", "cpu", "reference", "gpu")
 
 
+OWN_LOGS = "runs/logs"  # where everyone's runs go, as the notebooks say too
+
+
 @dataclass(frozen=True)
 class PlannedRun:
     """One notebook with its parameters under one profile.
@@ -86,7 +89,7 @@ def _run(name: str, entry: dict[str, Any], profile: str, common: dict, path: Pat
         set=entry["set"],
         declared=declared,
         parameters=shared | own,
-        executed=Path(common["parameters"].get("logs_dir", "logs"), name, f"{name}.ipynb"),
+        executed=Path(common["parameters"].get("logs_dir", OWN_LOGS), name, f"{name}.ipynb"),
         minutes=entry.get("minutes", {}).get(profile, common["minutes"]),
         after=tuple(entry.get("after", ())),
     )
@@ -99,10 +102,20 @@ def _declared(notebook: Path) -> dict[str, Any]:
     return {name: literal_eval(facts["default"]) for name, facts in parameters.items()}
 
 
+def into_reference(run: PlannedRun) -> PlannedRun:
+    """Return the run so that it writes the course's reference, `logs/` and `images_gallery/`."""
+    folders = {"logs_dir": "logs", "gallery_dir": "images_gallery"}
+    return replace(
+        run,
+        parameters=run.parameters | {k: v for k, v in folders.items() if k in run.declared},
+        executed=Path(folders["logs_dir"], run.name, f"{run.name}.ipynb"),
+    )
+
+
 def on_data(run: PlannedRun, dataset: str, data_dir: str) -> PlannedRun:
     """Return the run on another data set, under a name of its own: `UNet` becomes `UNet_lits`.
 
-    So that runs on anyone's data never overwrite the reference runs' logs and pictures.
+    So that runs on one data set never overwrite the logs and pictures of those on another.
     """
     given = {"run_name": f"{run.name}_{dataset}", "dataset": dataset, "data_dir": data_dir}
     logs_dir = run.executed.parents[1]
