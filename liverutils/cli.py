@@ -23,6 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BadInput as error:
         print(f"liverutils: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"liverutils: {place}{error.strerror or error}.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("liverutils: stopped; nothing half-written was left.", file=sys.stderr)
         return 1
@@ -189,6 +193,7 @@ def _prepare(options: argparse.Namespace) -> int:
         size=options.size,
         workers=options.workers,
         keep_going=options.keep_going,
+        raw=options.raw,
     )
     print(f"{len(store)} slices of {len(store.patients)} patients in {options.out}.")
     skipped = store.info["skipped"]

@@ -1,10 +1,20 @@
-"""Work spread over processes."""
+"""Work spread over processes, none of which outlives the one that wants it."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
+import psutil
 from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from liverutils.errors import BadInput
+
+SECONDS_BETWEEN_LOOKS = 0.5
 
 
 def in_processes(
@@ -12,11 +22,16 @@ def in_processes(
 ) -> Iterator[Any]:
     """Yield `function(item)` for each item, in order, computed by `workers` processes.
 
+    The processes end within a second of this one, however it ends.
+
     Args:
         function: Picklable, as is what it returns. What it raises is raised here.
         items: As many as wanted; only a few are handed out ahead, so memory stays bounded.
         workers: By default one per core, and never more than there are items; 1 stays in this
             process.
+
+    Raises:
+        BadInput: killed_worker.
     """
     workers = workers or os.cpu_count() or 1
     if isinstance(items, Sized):
@@ -27,4 +42,37 @@ def in_processes(
     # Not multiprocessing's own pool: forked, it would inherit torch's threads; spawned, it would
     # run an unguarded script once more in each process.
     pool = Parallel(workers, return_as="generator", pre_dispatch=f"{workers + 1}")
-    yield from pool(delayed(function)(item) for item in items)
+    try:
+        yield from pool(delayed(_in_worker)(function, item) for item in items)
+    except TerminatedWorkerError as error:
+        raise BadInput(
+            f"One of {workers} worker processes was killed, most often because memory ran out: try "
+            "again with fewer of them (--workers 1 takes the least memory).",
+            fault="killed_worker",
+        ) from error
+
+
+def _in_worker(function: Callable[[Any], Any], item: Any) -> Any:
+    end_with_parent()
+    return function(item)
+
+
+@cache
+def end_with_parent() -> None:
+    """Have this process, and all that it started, end within a second of its parent.
+
+    A thread looks for it: Linux alone could send a signal instead, and would send it as soon as
+    the parent's thread ends that started this process.
+    """
+    watch = threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True)
+    watch.start()
+
+
+def _end_after(parent: int) -> None:
+    # An orphan gets another parent, except on Windows.
+    while os.getppid() == parent and psutil.pid_exists(parent):
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    os._exit(1)

@@ -21,10 +21,16 @@ def find_course_cases(dataset: str, data_dir: str | Path) -> list[CaseFiles]:
     Raises:
         BadInput: As `sources.find_cases`.
     """
-    raw = resolve(data_dir)
+    raw = _raw(dataset, data_dir)
     if dataset in COHORTS:
-        raw = make_cohort(dataset, raw / dataset / "raw")
+        make_cohort(dataset, raw)
     return find_cases(dataset, raw)
+
+
+def _raw(dataset: str, data_dir: str | Path) -> Path:
+    """The folder or archive of the scans themselves."""
+    raw = resolve(data_dir)
+    return raw / dataset / "raw" if dataset in COHORTS else raw
 
 
 def load_patient(cases: list[CaseFiles], patient: str = "") -> Case:
@@ -68,4 +74,5 @@ def open_course_store(
     """
     folder = resolve(f"data/{dataset}/{view}-{image_size}")
     cases = find_course_cases(dataset, data_dir)
-    return build_store(cases, folder, view=view, size=image_size)
+    raw = _raw(dataset, data_dir)
+    return build_store(cases, folder, view=view, size=image_size, raw=raw)

@@ -18,9 +18,11 @@ from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
 from liverutils.files import write_json, written_aside
+from liverutils.locks import held_alone
 from liverutils.parallel import in_processes
 from liverutils.phantom.cohorts import COHORTS, Cohort
 from liverutils.phantom.patients import make_patient
+from liverutils.phantom.write import patient_count
 from liverutils.scans import (
     LIVER,
     LOWEST_HU,
@@ -196,7 +198,8 @@ def write_cohort(
         patients: Make only this many, the first ones.
 
     Raises:
-        BadInput: unknown_layout, unknown_cohort, folder_in_use.
+        BadInput: unknown_layout, unknown_cohort, bad_count, folder_in_use, in_use, not_writable,
+            disk_full, killed_worker.
     """
     for name, known, what in ((layout, LAYOUTS, "layout"), (cohort, COHORTS, "cohort")):
         if name not in known:
@@ -209,8 +212,9 @@ def write_cohort(
         raise BadInput(
             f"{folder} exists already; remove it or name another folder.", fault="folder_in_use"
         )
-    numbers = range(patients or COHORTS[cohort].patients)
-    with written_aside(folder) as aside:
+    numbers = range(patient_count(COHORTS[cohort], patients))
+    is_made = f"{folder} is just being made by another process: wait, or name another folder."
+    with held_alone(folder, is_made), written_aside(folder) as aside:
         aside.mkdir()
         write = partial(_write_patient, LAYOUTS[layout], COHORTS[cohort], aside)
         done = in_processes(write, numbers, workers)

@@ -10,7 +10,8 @@ from scipy import ndimage
 from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
-from liverutils.files import one_at_a_time, written_aside
+from liverutils.files import written_aside
+from liverutils.locks import one_at_a_time
 from liverutils.parallel import in_processes
 from liverutils.phantom.cohorts import COHORTS, Cohort
 from liverutils.phantom.lesion_table import LESION_COLUMNS
@@ -40,7 +41,8 @@ def make_cohort(
         (see `lesion_rows`).
 
     Raises:
-        BadInput: unknown_cohort, bad_count, folder_in_use, earlier_cohort.
+        BadInput: unknown_cohort, bad_count, folder_in_use, earlier_cohort, not_writable, disk_full,
+            killed_worker.
     """
     if name not in COHORTS:
         raise BadInput(
@@ -48,15 +50,11 @@ def make_cohort(
             fault="unknown_cohort",
         )
     folder, cohort = Path(folder), COHORTS[name]
-    count = cohort.patients if patients is None else patients
-    if count < 1:
-        raise BadInput(
-            f"A phantom cohort of {count} patients cannot be made; ask for at least 1.",
-            fault="bad_count",
-        )
+    count = patient_count(cohort, patients)
+    if _is_there(folder, name, patients):
+        return folder
     with one_at_a_time(folder):
-        if folder.exists() and not _is_empty(folder):
-            _check_holds(folder, name, patients)
+        if _is_there(folder, name, patients):
             return folder
         with written_aside(folder) as aside:
             aside.mkdir()
@@ -77,10 +75,9 @@ def check_cohort(folder: Path, name: str) -> None:
     Raises:
         BadInput: earlier_cohort.
     """
-    table = folder / "patients.csv"
-    if (folder / "lesions.csv").is_file() or not table.is_file():
+    there = len(_read_patients(folder / "patients.csv"))
+    if (folder / "lesions.csv").is_file() or not there:
         return
-    there = len(pd.read_csv(table))
     if there < COHORTS[name].patients:
         raise BadInput(
             f"{folder} was made by an earlier version: it holds {there} of the "
@@ -90,20 +87,42 @@ def check_cohort(folder: Path, name: str) -> None:
         )
 
 
-def _is_empty(folder: Path) -> bool:
-    return folder.is_dir() and not any(folder.iterdir())
+def patient_count(cohort: Cohort, patients: int | None) -> int:
+    """Return how many patients are made: those asked for, or all.
+
+    Raises:
+        BadInput: bad_count.
+    """
+    count = cohort.patients if patients is None else patients
+    if count < 1:
+        raise BadInput(
+            f"A phantom cohort of {count} patients cannot be made; ask for at least 1.",
+            fault="bad_count",
+        )
+    return count
 
 
-def _check_holds(folder: Path, name: str, patients: int | None) -> None:
-    table = folder / "patients.csv"
-    there = pd.read_csv(table) if table.is_file() else pd.DataFrame({"cohort": []})
-    if set(there["cohort"]) != {name} or patients not in (None, len(there)):
+def _is_there(folder: Path, name: str, patients: int | None) -> bool:
+    """Whether the cohort asked for lies in the folder; refuse anything else that does."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    there = _read_patients(folder / "patients.csv")
+    if set(there) != {name} or patients not in (None, len(there)):
         raise BadInput(
             f"{folder} exists and holds something else than the cohort asked for; remove it or "
             "name another folder.",
             fault="folder_in_use",
         )
     check_cohort(folder, name)
+    return True
+
+
+def _read_patients(path: Path) -> list[str]:
+    """Return the cohort that each patient of a cohort's table is of; none where it is no such."""
+    try:
+        return pd.read_csv(path)["cohort"].tolist()
+    except (OSError, ValueError, KeyError):
+        return []
 
 
 def _write_patient(cohort: Cohort, folder: Path, number: int) -> tuple[dict, list[dict]]:

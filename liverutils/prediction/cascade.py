@@ -6,7 +6,6 @@ predicts. The true labels are cut along, but decide nothing.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -92,8 +91,8 @@ def liver_crops(
         boxes.append(liver_box(find_liver(network, case), case.spacing, margin_mm))
     key = hashlib.sha256(repr(boxes).encode()).hexdigest()[:8]
     cropped = [crop_files(*pair) for pair in zip(cases, boxes, strict=True)]
-    store = build_store(cropped, Path(data) / f"{view}-{size}-liver-{key}", view=view, size=size)
-    return replace(store, info=store.info | {"cropped_to": "liver"})
+    folder = Path(data) / f"{view}-{size}-liver-{key}"
+    return build_store(cropped, folder, view=view, size=size, cropped_to="liver")
 
 
 def check_unseen(weights: Path | str, split: Split) -> None:

@@ -1,6 +1,5 @@
 """Build a slice store from the scans of a cohort, in parallel and whole or not at all."""
 
-import errno
 import shutil
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -12,17 +11,16 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
-from liverutils.files import one_at_a_time, write_json, written_aside
+from liverutils.files import write_json, written_aside
+from liverutils.folders import check_own
+from liverutils.locks import one_at_a_time
 from liverutils.parallel import in_processes
-from liverutils.scans import View, read_case, write_nifti
+from liverutils.scans import View, on_disk, read_case, write_nifti
 from liverutils.slices.cut import cut_case
-from liverutils.slices.store import SliceStore
+from liverutils.slices.store import ARRAYS, STORE, SliceStore, array_header, open_if_same
 from liverutils.sources import SOURCES, CaseFiles, fingerprint
 
 VERSION = 1
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def build_store(
@@ -34,11 +32,14 @@ def build_store(
     workers: int | None = None,
     progress: bool = True,
     keep_going: bool = False,
+    raw: Path | str | None = None,
+    cropped_to: str | None = None,
 ) -> SliceStore:
     """Build the slice store of `cases` in `out`, or open it if it is there already.
 
     Cases are read by `workers` processes (default: one per core), each holding one scan at a
-    time. The store is written aside and renamed, so a killed build leaves nothing behind.
+    time. The store is written aside and renamed, so a killed build leaves nothing behind. A store
+    of other scans or another version is replaced; a folder that holds anything else is left alone.
 
     Args:
         cases: What `sources.find_cases` returns.
@@ -48,9 +49,12 @@ def build_store(
         workers: Number of processes; 1 reads in this process.
         progress: Show a progress bar.
         keep_going: Leave out cases that cannot be used and list them in `info["skipped"]`.
+        raw: The folder or archive in which the cases were found; the store cannot lie in it.
+        cropped_to: What the cases are cropped to, such as "liver"; weights trained on them say so.
 
     Raises:
-        BadInput: A case cannot be used (unless `keep_going`), none can, or the disk is full.
+        BadInput: A case cannot be used (unless `keep_going`), or none can; folder_in_use,
+            not_writable, disk_full, killed_worker.
     """
     out = Path(out)
     if not cases:
@@ -60,31 +64,22 @@ def build_store(
         "view": view,
         "size": size,
         "fingerprint": fingerprint(cases),
+        "cropped_to": cropped_to,
     }
+    if store := open_if_same(out, identity):
+        return store
+    reads = {on_disk(place) for case in cases for place in (case.image, case.mask) if place}
+    check_own(out, STORE, reads=reads | ({Path(raw)} if raw else set()))
     with one_at_a_time(out):
-        if (out / "store.json").is_file():
-            store = SliceStore.open(out)
-            if all(store.info.get(key) == value for key, value in identity.items()):
-                return store
-        try:
-            with written_aside(out) as aside:
-                aside.mkdir()
-                done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
-                source = SOURCES[cases[0].source]
-                facts = {
-                    "source": source.name,
-                    "licence": source.licence,
-                    "citation": source.citation,
-                }
-                _describe(aside, done, facts | identity)
-        except OSError as error:
-            if error.errno not in NO_ROOM:
-                raise
-            raise BadInput(
-                f"No room left on the disk of {out} while building the slice store: free some "
-                "space or choose another folder; nothing was kept of this attempt.",
-                fault="disk_full",
-            ) from error
+        if store := open_if_same(out, identity):
+            return store
+        check_own(out, STORE)
+        with written_aside(out, replace_folder=True) as aside:
+            aside.mkdir()
+            done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
+            source = SOURCES[cases[0].source]
+            facts = {"source": source.name, "licence": source.licence, "citation": source.citation}
+            _describe(aside, done, facts | {k: v for k, v in identity.items() if v is not None})
         return SliceStore.open(out)
 
 
@@ -174,11 +169,9 @@ def _join_parts(folder: Path, done: Iterable[dict[str, Any]], size: int) -> list
 
 def _write_headers(images: BinaryIO, masks: BinaryIO, n_slices: int, size: int) -> None:
     """Write the heads of both files, whose length does not depend on the number of slices."""
-    for file, dtype in ((images, np.int16), (masks, np.uint8)):
-        descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-        header = {"descr": descr, "fortran_order": False, "shape": (n_slices, size, size)}
+    for file, dtype in zip((images, masks), ARRAYS.values(), strict=True):
         file.seek(0)
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(array_header(dtype, n_slices, size))
 
 
 def _describe(folder: Path, done: list[dict[str, Any]], facts: dict[str, Any]) -> None:

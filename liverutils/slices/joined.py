@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.files import one_at_a_time, write_json, written_aside
-from liverutils.slices.store import SliceStore
+from liverutils.files import write_json, written_aside
+from liverutils.folders import check_own
+from liverutils.locks import one_at_a_time
+from liverutils.slices.store import STORE, SliceStore, open_if_same
 
 
 def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1) -> SliceStore:
@@ -25,7 +27,8 @@ def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1)
             slice than between two, so there are more of them. Neighbouring slices are those kept.
 
     Raises:
-        BadInput: The stores are of different scans or sizes, or two show the same view.
+        BadInput: The stores are of different scans or sizes, or two show the same view;
+            folder_in_use, not_writable, disk_full.
     """
     first, out = stores[0], Path(out)
     _check_same_scans(stores)
@@ -34,9 +37,14 @@ def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1)
     n_slices = sum(map(len, rows))
     views = "+".join(store.info["view"] for store in stores)
     info = first.info | {"view": views, "every": every, "slices": n_slices}
+    if store := open_if_same(out, info):
+        return store
+    check_own(out, STORE, reads=[store.folder for store in stores])
     with one_at_a_time(out):
-        if not ((out / "store.json").is_file() and SliceStore.open(out).info == info):
-            _write_joined(stores, rows, info, out)
+        if store := open_if_same(out, info):
+            return store
+        check_own(out, STORE)
+        _write_joined(stores, rows, info, out)
         return SliceStore.open(out)
 
 
@@ -44,7 +52,7 @@ def _write_joined(
     stores: Sequence[SliceStore], rows: Sequence[np.ndarray], info: dict[str, Any], out: Path
 ) -> None:
     """Write the rows kept of each store as one store; the scans' labels are those of the first."""
-    with written_aside(out) as aside:
+    with written_aside(out, replace_folder=True) as aside:
         aside.mkdir()
         for name in ("images", "masks"):
             _join_arrays([getattr(store, name) for store in stores], rows, aside / f"{name}.npy")

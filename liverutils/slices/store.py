@@ -1,7 +1,8 @@
 """SliceStore: the slices of a cohort on disk, as memory-mapped arrays with a table."""
 
-import json
-from collections.abc import Iterable
+import io
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,32 @@ import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
+from liverutils.files import read_json_object
+from liverutils.folders import FolderKind
 from liverutils.scans import View, read_nifti_mask
 from liverutils.slices.resampling import Resampler
+
+STORE = FolderKind(
+    "slice store",
+    marker="store.json",
+    files=("images.npy", "masks.npy", "slices.csv", "store.json", "labels/*.nii.gz"),
+)
+
+ARRAYS = {"images": np.int16, "masks": np.uint8}
+
+WHOLE_NUMBERS = ("index", "liver_px", "tumor_px", "label")
+COLUMNS = ("patient", "volume", "view", *WHOLE_NUMBERS, "position_mm", "spacing")
+
+# What store.json must say for anyone to read the store.
+FACTS = {
+    "source": str,
+    "fingerprint": str,
+    "view": str,
+    "size": int,
+    "intensity": str,
+    "slices": int,
+    "volumes": dict,
+}
 
 
 @dataclass(frozen=True)
@@ -37,7 +62,11 @@ class SliceStore:
 
     @classmethod
     def open(cls, folder: Path | str) -> "SliceStore":
-        """Open the store in `folder`. Raises BadInput where there is none."""
+        """Open the store in `folder`; nothing is written, so a shared or read-only disk will do.
+
+        Raises:
+            BadInput: no_store; broken_store, a file of it is damaged or missing.
+        """
         folder = Path(folder)
         if not (folder / "store.json").is_file():
             raise BadInput(
@@ -45,13 +74,13 @@ class SliceStore:
                 "`liverutils prepare`.",
                 fault="no_store",
             )
+        info = _read_info(folder / "store.json")
         return cls(
             folder=folder,
-            # Not copy-on-write: Linux refuses to map so more than there is memory.
-            images=np.load(folder / "images.npy", mmap_mode="r"),
-            masks=np.load(folder / "masks.npy", mmap_mode="r"),
-            slices=pd.read_csv(folder / "slices.csv", dtype={"patient": str, "volume": str}),
-            info=json.loads((folder / "store.json").read_text()),
+            images=_map_array(folder, "images", info),
+            masks=_map_array(folder, "masks", info),
+            slices=_read_slices(folder / "slices.csv", info),
+            info=info,
         )
 
     def __len__(self) -> int:
@@ -75,3 +104,97 @@ class SliceStore:
     def true_mask(self, volume: str) -> np.ndarray:
         """Labels of one scan on its own voxel grid, uint8 (X, Y, Z), RAS."""
         return read_nifti_mask(self.folder / "labels" / f"{volume}.nii.gz")[0]
+
+
+def open_if_same(folder: Path, facts: Mapping[str, Any]) -> SliceStore | None:
+    """Open the store in `folder` if its info says all of `facts`; None where it is another.
+
+    Raises:
+        BadInput: broken_store.
+    """
+    if not (folder / "store.json").is_file():
+        return None
+    store = SliceStore.open(folder)
+    is_same = all(store.info.get(key) == value for key, value in facts.items())
+    return store if is_same else None
+
+
+def array_header(dtype: type, n_slices: int, size: int) -> bytes:
+    """Return the head of images.npy or masks.npy; its length does not depend on the numbers."""
+    header, descr = io.BytesIO(), np.lib.format.dtype_to_descr(np.dtype(dtype))
+    facts = {"descr": descr, "fortran_order": False, "shape": (n_slices, size, size)}
+    np.lib.format.write_array_header_1_0(header, facts)
+    return header.getvalue()
+
+
+def _broken(path: Path, reason: str) -> BadInput:
+    return BadInput(
+        f"{path} is damaged ({reason}): remove the folder {path.parent} and have the store built "
+        "again.",
+        fault="broken_store",
+    )
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    info = read_json_object(path, fault="broken_store")
+    for name, kind in FACTS.items():
+        if type(info.get(name)) is not kind:
+            raise _broken(path, f"{name} is {info.get(name)!r}")
+    if info["size"] < 1 or info["slices"] < 1:
+        raise _broken(path, f"{info['slices']} slices of {info['size']} pixels a side")
+    for name, scan in info["volumes"].items():
+        if not (isinstance(scan, dict) and _is_grid(scan)):
+            raise _broken(path, f"the grid of {name}")
+    return info
+
+
+def _is_grid(scan: dict[str, Any]) -> bool:
+    """Whether what is said of a scan is a shape and, where it is known, a voxel size."""
+    shape, spacing = scan.get("shape"), scan.get("spacing")
+    sizes = [shape] if spacing is None else [shape, spacing]
+    return all(
+        isinstance(size, list)
+        and len(size) == 3
+        and all(isinstance(side, int | float) and 0 < side < math.inf for side in size)
+        for size in sizes
+    ) and all(isinstance(side, int) for side in shape)
+
+
+def _map_array(folder: Path, name: str, info: dict[str, Any]) -> np.ndarray:
+    path, dtype = folder / f"{name}.npy", ARRAYS[name]
+    shape = (info["slices"], info["size"], info["size"])
+    header = array_header(dtype, *shape[:2])
+    try:
+        with path.open("rb") as file:
+            is_right = file.read(len(header)) == header
+    except OSError as error:
+        raise _broken(path, str(error.strerror)) from error
+    if not is_right:
+        raise _broken(path, f"its head is not that of {' x '.join(map(str, shape))} numbers")
+    if path.stat().st_size != len(header) + math.prod(shape) * np.dtype(dtype).itemsize:
+        raise _broken(path, f"it has {path.stat().st_size} bytes")
+    # Not copy-on-write: Linux refuses to map so more than there is memory.
+    return np.memmap(path, dtype, "r", offset=len(header), shape=shape)
+
+
+def _read_slices(path: Path, info: dict[str, Any]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"patient": str, "volume": str, "view": str})
+    except (OSError, ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
+        raise _broken(path, str(error).strip().replace("\n", " ")) from error
+    if missing := set(COLUMNS) - set(table.columns):
+        raise _broken(path, f"no column {', '.join(sorted(missing))}")
+    if len(table) != info["slices"]:
+        raise _broken(path, f"{len(table)} rows for {info['slices']} slices")
+    kinds = {column: table[column].dtype.kind for column in COLUMNS}
+    if wrong := [column for column in WHOLE_NUMBERS if kinds[column] != "i"]:
+        raise _broken(path, f"{wrong[0]} is not a whole number everywhere")
+    if wrong := [column for column in ("position_mm", "spacing") if kinds[column] not in "if"]:
+        raise _broken(path, f"{wrong[0]} is not a number everywhere")
+    if table[["patient", "volume", "view"]].isna().any(axis=None):
+        raise _broken(path, "a slice without patient, volume or view")
+    if strange := set(table.volume) - info["volumes"].keys():
+        raise _broken(path, f"store.json does not know {min(strange)}")
+    if not table.label.between(0, 2).all():
+        raise _broken(path, "a label is none of 0, 1 and 2")
+    return table

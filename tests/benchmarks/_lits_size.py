@@ -50,8 +50,10 @@ def write_sparse_store(folder: Path, patients: int, slices: int, pixels: int) ->
         }
     )
     table.to_csv(folder / "slices.csv", index=False, float_format="%.6g")
-    facts = {"source": "lits", "fingerprint": "", "view": "axial"}
-    write_json(folder / "store.json", facts | {"size": pixels, "intensity": "HU"})
+    facts = {"source": "lits", "fingerprint": "", "view": "axial", "size": pixels}
+    scan = {"shape": [512, 512, slices], "spacing": [0.75, 0.75, 1.5]}
+    facts |= {"intensity": "HU", "slices": n_slices, "volumes": dict.fromkeys(table.volume, scan)}
+    write_json(folder / "store.json", facts)
     return folder
 
 
