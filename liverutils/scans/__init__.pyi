@@ -1,6 +1,7 @@
 """One CT scan: the case, its files, and what can be wrong with it."""
 
 from .archives import is_archive as is_archive
+from .archives import list_deep as list_deep
 from .archives import list_files as list_files
 from .archives import on_disk as on_disk
 from .archives import open_file as open_file

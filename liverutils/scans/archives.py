@@ -4,6 +4,7 @@ A path may lead into an archive, and into an archive within an archive:
 `3Dircadb1.zip/3Dircadb1.1/PATIENT_DICOM.zip/PATIENT_DICOM/image_0`.
 """
 
+import io
 import os
 import stat
 import struct
@@ -11,15 +12,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, lru_cache
 from itertools import groupby
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
 
 from isal import isal_zlib
 
 from liverutils.errors import BadInput
+from liverutils.scans.damage import LARGEST_FILE, damage_named
 
 ENCRYPTED = 0x1
 
@@ -28,8 +30,8 @@ ENCRYPTED = 0x1
 LOCAL_HEADER_BYTES = 30
 
 
-# What the libraries raise for an archive that is cut short or damaged.
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, isal_zlib.error)
+# One byte of deflate holds at most so many.
+DEFLATE_RATIO = 1032
 
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -43,45 +45,126 @@ def is_archive(path: Path) -> bool:
 def list_files(place: Path) -> list[Path]:
     """Return every file below a folder or archive, sorted; archives inside it count as files.
 
-    Files that operating systems leave behind (`.DS_Store`, `._name`, `__MACOSX`) are left out.
+    Links to folders are followed, each folder once. Files that operating systems leave behind
+    (`.DS_Store`, `._name`, `__MACOSX`) are left out. A link to nothing counts as a file, so that
+    whoever reads it says so.
 
     Raises:
         BadInput: missing, broken_archive, encrypted_archive, unsafe_archive.
     """
     if place.is_dir():
-        paths = [path for path in place.rglob("*") if path.is_file()]
+        paths = _walk(place)
+    elif place.is_file() and not is_archive(place):
+        return [place]
     else:
-        outer, inside = _split(place)
-        if inside is None:
-            return [place]
+        outer = place if is_archive(place) else _archive_around(place)
+        below = "" if outer == place else f"{place.relative_to(outer).as_posix()}/"
         with _open_archive(outer) as archive:
-            below = f"{inside}/" if inside else ""
             paths = [outer / name for name in archive.names() if name.startswith(below)]
     return sorted(path for path in paths if not _is_litter(path))
 
 
+def list_deep(place: Path, depth: int = 4) -> list[Path]:
+    """Return the files below a folder or archive as `list_files`, archives in it opened too.
+
+    Raises:
+        BadInput: As `list_files`; nested_archives, where archives lie in each other deeper.
+    """
+    files: list[Path] = []
+    for file in list_files(place):
+        if not is_archive(file):
+            files.append(file)
+        elif depth == 0:
+            raise BadInput(
+                f"{file} is an archive in an archive in an archive; unpack it first.",
+                fault="nested_archives",
+            )
+        else:
+            files += list_deep(file, depth - 1)
+    return files
+
+
+def _walk(place: Path) -> list[Path]:
+    """Return the files below a folder; real folders come before links to them."""
+    files: list[Path] = []
+    folders, links = [place], list[Path]()
+    seen = {ancestor.resolve() for ancestor in place.resolve().parents}
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        if (real := folder.resolve()) in seen:
+            continue
+        seen.add(real)
+        with damage_named(folder, "check who may read it", "unreadable"):
+            entries = sorted(folder.iterdir())
+        for entry in entries:
+            if entry.is_dir():
+                (links if entry.is_symlink() else folders).append(entry)
+            elif entry.is_file() or entry.is_symlink():
+                files.append(entry)
+    return files
+
+
 @contextmanager
 def open_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open one file for reading, wherever it is."""
-    outer, inside = _split(path)
-    if inside is None:
-        with path.open("rb") as file:
+    """Open one file for reading, wherever it is. What cannot be read of it raises BadInput."""
+    if path.exists():
+        with damage_named(path, "check who may read it", "unreadable"):
+            file = path.open("rb")
+        with file:
             yield file
-    else:
-        with _open_archive(outer) as archive, archive.open(inside) as file:
-            yield file
+        return
+    outer = _archive_around(path)
+    with _open_archive(outer) as archive:
+        with _damaged(path):
+            member = archive.open(path.relative_to(outer).as_posix())
+        with _Member(member, path) as opened:
+            yield opened
+
+
+def size_of(path: Path) -> int:
+    """Return a file's size in bytes; in an archive, what that says.
+
+    Raises:
+        BadInput: As `open_file`.
+    """
+    if path.exists():
+        return path.stat().st_size
+    outer = _archive_around(path)
+    with _open_archive(outer) as archive, _damaged(outer):
+        return archive.size(path.relative_to(outer).as_posix())
 
 
 def read_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes]]:
     """Yield each path with its content; an archive that holds many of them is opened once."""
-    around = cache(_archive_around)
+    for path, content in try_files(paths):
+        if isinstance(content, BadInput):
+            raise content
+        yield path, content
+
+
+def try_files(paths: Iterable[Path]) -> Iterator[tuple[Path, bytes | BadInput]]:
+    """Yield as `read_files`, and instead of the content of one that cannot be read the error."""
+    around = cache(lambda folder: None if folder.is_dir() else _archive_around(folder / "file"))
     for outer, group in groupby(paths, key=lambda path: around(path.parent)):
-        if outer is None:
-            yield from ((path, path.read_bytes()) for path in group)
-            continue
-        with _open_archive(outer) as archive:
+        with _open_archive(outer) if outer else nullcontext() as archive:
             for path in group:
-                yield path, archive.read(path.relative_to(outer).as_posix())
+                try:
+                    yield path, _read_whole(path, archive, outer)
+                except BadInput as error:
+                    yield path, error
+
+
+def _read_whole(path: Path, archive: "_Zip | _Tar | None", outer: Path | None) -> bytes:
+    name = path.relative_to(outer).as_posix() if outer else ""
+    with damage_named(path, "copy or download it again", "broken_archive" if outer else "missing"):
+        size = archive.size(name) if archive else path.stat().st_size
+    if size > LARGEST_FILE:
+        raise BadInput(
+            f"{path} would take {size / 1e9:.1f} GB, and no slice does; take it out.",
+            fault="too_large",
+        )
+    with damage_named(path, "copy or download it again", "broken_archive" if outer else "missing"):
+        return archive.read(name) if archive else path.read_bytes()
 
 
 def on_disk(path: Path) -> Path:
@@ -92,43 +175,27 @@ def on_disk(path: Path) -> Path:
     raise BadInput(f"{path} does not exist; check the path.", fault="missing")
 
 
-def _split(path: Path) -> tuple[Path, str | None]:
-    """Split at the innermost archive: its path and the name inside it, "" for all of it."""
-    if path.is_dir() or (path.is_file() and not is_archive(path)):
-        return path, None
-    if not is_archive(on_disk(path)):
+def _archive_around(path: Path) -> Path:
+    """Return the innermost archive that would hold a path that is not on disk itself."""
+    outermost = on_disk(path)
+    if not (outermost.is_file() and is_archive(outermost)):
         raise BadInput(f"{path} does not exist; check the path.", fault="missing")
-    if is_archive(path):
-        return path, ""
-    outer = next(parent for parent in path.parents if is_archive(parent))
-    return outer, path.relative_to(outer).as_posix()
+    return next(parent for parent in path.parents if is_archive(parent))
 
 
-def _archive_around(folder: Path) -> Path | None:
-    outer, inside = _split(folder)
-    return None if inside is None else outer
+def _damaged(path: Path) -> AbstractContextManager[None]:
+    """Around one call on an archive."""
+    advice = "it is cut short or damaged, so copy or download it again"
+    return damage_named(path, advice, "broken_archive")
 
 
 @contextmanager
 def _open_archive(path: Path) -> Iterator["_Zip | _Tar"]:
-    is_on_disk = path.is_file()
-    with nullcontext() if is_on_disk else _open_inner(path) as file:
-        try:
-            yield _open_checked(path, file) if file else _open_kept(path, *_version(path))
-        except (*BROKEN, KeyError) as error:
-            raise BadInput(
-                f"{path} is cut short, damaged or lacks a file ({error}); copy or download it"
-                " again.",
-                fault="broken_archive",
-            ) from error
-
-
-@contextmanager
-def _open_inner(path: Path) -> Iterator[IO[bytes]]:
-    """Open an archive that lies in another."""
-    parent = next((parent for parent in path.parents if is_archive(parent)), path)
-    with _open_archive(parent) as archive:
-        yield archive.open(path.relative_to(parent).as_posix())
+    if path.is_file():
+        yield _open_kept(path, *_version(path))
+        return
+    with open_file(path) as file:
+        yield _open_checked(path, file)
 
 
 @lru_cache(maxsize=1)
@@ -147,7 +214,8 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 def _open_checked(path: Path, file: IO[bytes]) -> "_Zip | _Tar":
-    archive = _Zip(file) if path.name.lower().endswith(".zip") else _Tar(file)
+    with _damaged(path):
+        archive = _Zip(file) if path.name.lower().endswith(".zip") else _Tar(file)
     if archive.is_encrypted():
         raise BadInput(f"{path} is encrypted; unpack it first.", fault="encrypted_archive")
     for name in archive.unsafe_names():
@@ -158,19 +226,54 @@ def _open_checked(path: Path, file: IO[bytes]) -> "_Zip | _Tar":
     return archive
 
 
+class _Member(io.RawIOBase):
+    """A file that is read out of an archive; what is damaged raises BadInput."""
+
+    def __init__(self, file: IO[bytes], path: Path) -> None:
+        self.file, self.path = file, path
+
+    def readinto(self, buffer: Any) -> int:
+        with _damaged(self.path):
+            content = self.file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with _damaged(self.path):
+            return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self.file.seekable()
+
+    def close(self) -> None:
+        self.file.close()
+        super().close()
+
+
 class _Zip:
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.archive = zipfile.ZipFile(file)
+        infos = self.archive.infolist()
+        self.members = {_plain(info.filename): info for info in infos if not _is_folder(info)}
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a member for reading."""
-        return self.archive.open(name)
+        return self.archive.open(self.members[name])
+
+    def size(self, name: str) -> int:
+        return self.members[name].file_size
 
     def read(self, name: str) -> bytes:
         """Read a member; deflate, the usual compression, with ISA-L, twice as fast as zlib."""
-        info = self.archive.getinfo(name)
-        if info.compress_type != zipfile.ZIP_DEFLATED:
+        info = self.members[name]
+        is_bounded = info.compress_size * DEFLATE_RATIO <= LARGEST_FILE
+        if info.compress_type != zipfile.ZIP_DEFLATED or not is_bounded:
             return self.archive.read(info)
         self.file.seek(info.header_offset)
         header = self.file.read(LOCAL_HEADER_BYTES)
@@ -182,8 +285,8 @@ class _Zip:
             raise zipfile.BadZipFile(f"bad checksum of {name}")
         return content
 
-    def names(self) -> list[str]:
-        return [info.filename for info in self.archive.infolist() if not info.is_dir()]
+    def names(self) -> Iterable[str]:
+        return self.members
 
     def is_encrypted(self) -> bool:
         return any(info.flag_bits & ENCRYPTED for info in self.archive.infolist())
@@ -199,10 +302,8 @@ class _Zip:
 class _Tar:
     def __init__(self, file: IO[bytes]) -> None:
         self.archive = tarfile.open(fileobj=file)  # noqa: SIM115 - gone with `file`
-        # `tar c .` writes names that begin with `./`.
-        self.members = {
-            member.name.removeprefix("./"): member for member in self.archive.getmembers()
-        }
+        members = self.archive.getmembers()
+        self.members = {_plain(member.name): member for member in members if member.isfile()}
 
     def open(self, name: str) -> IO[bytes]:
         opened = self.archive.extractfile(self.members[name])
@@ -210,21 +311,33 @@ class _Tar:
             raise KeyError(f"{name} is no file")
         return opened
 
+    def size(self, name: str) -> int:
+        return self.members[name].size
+
     def read(self, name: str) -> bytes:
         return self.open(name).read()
 
-    def names(self) -> list[str]:
-        return [name for name, member in self.members.items() if member.isfile()]
+    def names(self) -> Iterable[str]:
+        return self.members
 
     def is_encrypted(self) -> bool:
         return False
 
     def unsafe_names(self) -> list[str]:
         return [
-            name
-            for name, member in self.members.items()
-            if _escapes(name) or not (member.isfile() or member.isdir())
+            member.name
+            for member in self.archive.getmembers()
+            if _escapes(member.name) or not (member.isfile() or member.isdir())
         ]
+
+
+def _plain(name: str) -> str:
+    """Return a name as `Path` writes it: some zips have backslashes, `tar c .` begins with `./`."""
+    return PurePosixPath(name.replace("\\", "/")).as_posix()
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    return info.filename.endswith(("/", "\\"))
 
 
 def _escapes(name: str) -> bool:

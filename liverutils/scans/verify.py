@@ -75,6 +75,9 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "encrypted_archive": ("error", "The archive is encrypted; unpack it first."),
     "unsafe_archive": ("error", "The archive holds links or paths that escape; do not use it."),
     "unreadable_pixels": ("error", "The pixels cannot be decoded; export without compression."),
+    "nested_archives": ("error", "Archives lie in each other too deep; unpack the outer ones."),
+    "too_large": ("error", "A file is larger than any slice; take it out."),
+    "unreadable": ("error", "The file may not be read; check who may read it."),
     # NIfTI
     "not_nifti": ("error", "The file is not NIfTI; export it again."),
     "not_gzip": ("error", "The file is named .gz but not compressed; rename it."),

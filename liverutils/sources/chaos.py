@@ -9,18 +9,19 @@ from liverutils.scans import (
     Case,
     check_same_grid,
     dicom_affine,
+    list_deep,
     list_files,
     read_dicom_slices,
     stack_dicom,
     turn_to_ras,
 )
-from liverutils.sources.files import CaseFiles, by_number, list_with_archives
+from liverutils.sources.files import CaseFiles, by_number
 from liverutils.sources.pictures import read_pictures
 
 
 def find_chaos(raw: Path) -> list[CaseFiles]:
     """List the CT scans of CHAOS."""
-    files = list_with_archives(raw)
+    files = list_deep(raw)
     labelled = {file.parent.with_name("DICOM_anon") for file in files if file.suffix == ".png"}
     places = {}
     for file in files:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from liverutils.errors import BadInput
-from liverutils.scans import Case, case_from_nifti, is_archive, list_files, on_disk
+from liverutils.scans import Case, case_from_nifti, list_files, on_disk
 
 FINGERPRINT_BYTES = 1 << 16
 
@@ -46,7 +46,7 @@ class CaseFiles:
 
 def is_nifti(path: Path) -> bool:
     """Say whether the name is that of a NIfTI file."""
-    return re.search(r"\.nii(\.gz)?$", path.name) is not None
+    return re.search(r"\.nii(\.gz)?$", path.name, re.IGNORECASE) is not None
 
 
 def fingerprint(cases: Iterable[CaseFiles]) -> str:
@@ -74,15 +74,6 @@ def fingerprint(cases: Iterable[CaseFiles]) -> str:
 
 def _files_on_disk(place: Path) -> list[Path]:
     return list_files(place) if place.is_dir() else [place]
-
-
-def list_with_archives(raw: Path) -> list[Path]:
-    """List the files below a folder or archive, and those in the archives directly in it."""
-    files = list_files(raw)
-    inner = [file for file in files if is_archive(file)]
-    return [file for file in files if file not in inner] + [
-        file for archive in inner for file in list_files(archive)
-    ]
 
 
 def by_number(files: Iterable[Path], pattern: str) -> dict[int, Path]:

@@ -63,7 +63,7 @@ def find_folder(raw: Path) -> list[CaseFiles]:
 
 
 def _is_mask(file: Path) -> bool:
-    words = re.split(r"[-_]", file.name.split(".nii")[0].lower())
+    words = re.split(r"[-_]", file.name.lower().split(".nii")[0])
     return not MASK_WORDS.isdisjoint({words[0], words[-1], file.parent.name.lower()})
 
 
@@ -90,7 +90,7 @@ def by_name(raw: Path, places: Iterable[Path]) -> dict[str, Path]:
 
 def _without_marks(name: str) -> str:
     """Return `bert` for `bert_mask.nii.gz` and `volume-bert.nii`, and nothing for `images`."""
-    words = re.split(r"([-_])", re.sub(r"\.nii(\.gz)?$|\.zip$", "", name))
+    words = re.split(r"([-_])", re.sub(r"\.nii(\.gz)?$|\.zip$", "", name, flags=re.IGNORECASE))
     marks = MASK_WORDS | IMAGE_WORDS
     while words and words[0].lower() in marks:
         words = words[2:]
@@ -99,20 +99,34 @@ def _without_marks(name: str) -> str:
     return "".join(words)
 
 
-def _dicom_places(files: list[Path]) -> set[Path]:
-    """Return the folders and archives whose first files are DICOM."""
+def _dicom_places(files: Iterable[Path]) -> set[Path]:
+    """Return the folders and archives among whose first files is DICOM, and archives unread.
+
+    An archive in an archive is a place of its own; one that is damaged is a place too, since
+    reading it says what is wrong. The DICOMDIR of a CD lists series and is none.
+    """
     members = defaultdict(list)
+    places = set()
     for file in files:
         if is_archive(file):
-            members[file] = list_files(file)
-        else:
+            try:
+                inside = list_files(file)
+            except BadInput:
+                places.add(file)
+                continue
+            members[file] = [member for member in inside if not is_archive(member)]
+            places |= _dicom_places(filter(is_archive, inside))
+        elif file.name.upper() != "DICOMDIR":
             members[file.parent].append(file)
-    return {place for place, inside in members.items() if any(map(_is_dicom, inside[:3]))}
+    return places | {place for place, inside in members.items() if any(map(_is_dicom, inside[:3]))}
 
 
 def _is_dicom(file: Path) -> bool:
-    with open_file(file) as stream:
-        return stream.read(132)[128:] == b"DICM"
+    try:
+        with open_file(file) as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except BadInput:
+        return True  # Whoever reads the series says what is wrong.
 
 
 def _read_dicom_case(files: CaseFiles) -> Case:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from liverutils.scans import Case, turned_axes
-from liverutils.sources.files import CaseFiles, by_number, list_with_archives, read_nifti_case
+from liverutils.scans import Case, list_deep, turned_axes
+from liverutils.sources.files import CaseFiles, by_number, read_nifti_case
 
 # LiTS 28 to 47 are the 20 patients of 3D-IRCADb-01, in their order.
 FIRST_IRCADB_IN_LITS, N_IRCADB = 28, 20
@@ -27,7 +27,7 @@ def lits_patient(number: int) -> str:
 
 def find_lits(raw: Path) -> list[CaseFiles]:
     """List the volumes of LiTS."""
-    files = list_with_archives(raw)
+    files = list_deep(raw)
     masks = by_number(files, r"segmentation-(\d+)\.nii(?:\.gz)?")
     return [
         _lits_case("lits", number, f"volume-{number}", image, masks.get(number))
@@ -37,7 +37,7 @@ def find_lits(raw: Path) -> list[CaseFiles]:
 
 def find_msd(raw: Path) -> list[CaseFiles]:
     """List the volumes of MSD Task03."""
-    files = list_with_archives(raw)
+    files = list_deep(raw)
     images, masks = (
         by_number(
             (file for file in files if file.parent.name == folder), r"liver_(\d+)\.nii(?:\.gz)?"

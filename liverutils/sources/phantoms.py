@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from liverutils.phantom import check_cohort
-from liverutils.sources.files import CaseFiles, by_number, list_with_archives, read_nifti_case
+from liverutils.scans import list_deep
+from liverutils.sources.files import CaseFiles, by_number, read_nifti_case
 
 
 def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
@@ -13,7 +14,7 @@ def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
         BadInput: earlier_cohort.
     """
     check_cohort(raw, cohort)
-    files = list_with_archives(raw)
+    files = list_deep(raw)
     masks = by_number(files, r"segmentation-(\d+)\.nii(?:\.gz)?")
     return [
         CaseFiles(

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from liverutils.errors import BadInput
-from liverutils.scans import LIVER, TUMOR, Case, check_case, read_files
-from liverutils.sources.files import CaseFiles, list_with_archives
+from liverutils.scans import LIVER, TUMOR, Case, check_case, list_deep, read_files
+from liverutils.sources.files import CaseFiles
 from liverutils.sources.lits import lits_patient
 
 # Names of the PNG files of a LiTS volume, without the slice: the pictures and the two masks.
@@ -25,7 +25,7 @@ def find_lits_png(raw: Path) -> list[CaseFiles]:
     numbers: defaultdict[int, dict[str, list[int]]] = defaultdict(
         lambda: {kind: [] for kind in PNG_KINDS}
     )
-    for file in list_with_archives(raw):
+    for file in list_deep(raw):
         if match := re.fullmatch(
             r"(volume|segmentation)-(\d+)(_[a-z]+mask)?_(\d+)\.png", file.name
         ):
