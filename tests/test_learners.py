@@ -173,7 +173,7 @@ def test_held_out_scores_are_those_of_the_predicted_volumes(finished, smoke_stor
 
 def test_gallery_has_a_panel_per_held_out_patient_and_a_sheet(finished, tmp_path):
     learn, _, patients = finished
-    sheet = draw_gallery(learn, tmp_path, "UNet")
+    sheet = Path(draw_gallery(learn, tmp_path, "UNet").filename)
     panels = list((tmp_path / "UNet").glob("phantom-*.png"))
     assert len(panels) == len(patients)
     assert sheet.is_file()

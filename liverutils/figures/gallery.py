@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from IPython.display import Image
 
 from liverutils.figures.panels import contact_sheet, gallery_panel
 from liverutils.figures.style import GREY_WINDOW, WINDOWS
@@ -13,8 +14,8 @@ from liverutils.slices import SliceSet
 from liverutils.training import CourseLearner
 
 
-def draw_gallery(learn: CourseLearner, gallery: Path | str, run: str) -> Path:
-    """Draw the most telling slice of each held-out patient, and return the contact sheet's path.
+def draw_gallery(learn: CourseLearner, gallery: Path | str, run: str) -> Image:
+    """Draw the most telling slice of each held-out patient; return the contact sheet as a picture.
 
     That slice is the one with the most tumour, or with the most liver where there is no tumour.
 
@@ -26,7 +27,7 @@ def draw_gallery(learn: CourseLearner, gallery: Path | str, run: str) -> Path:
     test = learn.dls.test.dataset
     for volume in test.slices.volume.unique():
         _draw_patient(learn, test.of_volume(volume), Path(gallery), run)
-    return contact_sheet(gallery, run)
+    return Image(filename=contact_sheet(gallery, run))
 
 
 def _draw_patient(learn: CourseLearner, slices: SliceSet, gallery: Path, run: str) -> None:

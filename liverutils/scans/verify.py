@@ -18,8 +18,6 @@ Severity = Literal["error", "warning"]
 
 # HU of fat, muscle and organs with contrast. In a CT of the abdomen they fill a third of a slice.
 SOFT_TISSUE_HU = (-150, 300)
-
-
 SOFT_TISSUE_SHARE = 0.05
 
 
@@ -34,8 +32,6 @@ THINNED_SIZE = 128
 # Share of the mask on liver-like tissue that a shift must win. On 3D-IRCADb-01.17 and the phantom
 # the true position is best, and 2 slices off lose 0.02 (1.6 mm slices) to 0.12 (5 mm).
 SHIFT_MARGIN = 0.02
-
-
 LARGEST_SHIFT_MM = 40.0
 
 
