@@ -17,7 +17,7 @@ WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help run reference test lab bench readme architecture
+.PHONY: help run reference test lab bench readme architecture site
 
 help:## this page
 	@echo "make TARGET [VARIABLE=value ...]"; echo; echo "Targets"
@@ -56,6 +56,9 @@ readme: $(VENV)/.installed## write the README's tables from logs/
 
 architecture: $(VENV)/.installed## draw docs/architecture.svg from the imports
 	python -m liverutils.course.architecture
+
+site: $(VENV)/.installed## build the course as web pages in build/site, without a network
+	python -m liverutils.course.site
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
