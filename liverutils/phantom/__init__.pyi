@@ -4,5 +4,6 @@ from .cohorts import COHORTS as COHORTS
 from .layouts import write_cohort as write_cohort
 from .layouts import write_ircadb as write_ircadb
 from .patients import make_patient as make_patient
+from .trunk_scene import ORGANS as ORGANS
 from .write import check_cohort as check_cohort
 from .write import make_cohort as make_cohort

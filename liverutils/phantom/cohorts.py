@@ -29,6 +29,8 @@ class Cohort:
         calibration_hu: Added by a scanner that is out of tune.
         tumor_free: Share of patients without a tumour.
         tumor_median_mm: Median diameter of the tumours.
+        randomised: Whole trunks, bodies and scanners that vary beyond what is plausible, see
+            `phantom.randomised`, which draws phase, field of view, kernel and noise itself.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Cohort:
     calibration_hu: float = 0.0
     tumor_free: float = 0.17
     tumor_median_mm: float = 12.0
+    randomised: bool = False
 
 
 COHORTS = {
@@ -76,6 +79,15 @@ COHORTS = {
             kernels=("edge",),
             noise_sd=(20.0, 25.0),
             calibration_hu=8.0,
+        ),
+        Cohort(
+            "phantom-randomised",
+            seed=7,
+            patients=96,
+            matrix=192,
+            slice_mm=(1.5, 2.5, 4.0, 5.0, 8.0),
+            subslice_mm=2.5,
+            randomised=True,
         ),
     )
 }

@@ -27,18 +27,18 @@ BOWEL_GROUPS = 4
 
 def make_anatomy(rng: np.random.Generator) -> Anatomy:
     """Draw one patient's anatomy. Liver volume is about 1200 to 2000 ml."""
-    return _Builder(rng).build()
+    return Builder(rng).build()
 
 
 # The liver's medial border: x in mm where the liver begins, by y (columns, from the back to the
 # front) and z (rows, from the tip to the dome).
-_BORDER_Y = (-40.0, 10.0, 50.0, 90.0, 130.0, 170.0)
+BORDER_Y = (-40.0, 10.0, 50.0, 90.0, 130.0, 170.0)
 
 
-_BORDER_Z = (-75.0, -50.0, -30.0, -12.0, 5.0, 20.0, 38.0, 60.0, 110.0)
+BORDER_Z = (-75.0, -50.0, -30.0, -12.0, 5.0, 20.0, 38.0, 60.0, 110.0)
 
 
-_BORDER_X = (
+BORDER_X = (
     (170, 160, 150, 150, 150, 150),
     (165, 138, 115, 108, 108, 112),
     (140, 118, 92, 74, 72, 80),
@@ -51,7 +51,7 @@ _BORDER_X = (
 )
 
 
-class _Builder:
+class Builder:
     """Builds the organs one after the other; later ones make room for earlier ones."""
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -63,6 +63,7 @@ class _Builder:
         self.tubes: dict[str, Tubes] = {}
 
     def build(self) -> Anatomy:
+        """Build all organs; each makes room for those before it."""
         self._trunk()
         self._cavity()
         self._bones_and_back_muscles()
@@ -220,8 +221,8 @@ class _Builder:
     def _liver(self) -> None:
         """What lies right of the medial border, under the diaphragm and within the wall."""
         z, x, y = self.grid.open()
-        rows = np.array(_BORDER_X, float) + self._border_variation()
-        border = RectBivariateSpline(_BORDER_Z, _BORDER_Y, rows, kx=2, ky=2)
+        rows = np.array(BORDER_X, float) + self._border_variation()
+        border = RectBivariateSpline(BORDER_Z, BORDER_Y, rows, kx=2, ky=2)
         medial = border(np.clip(z.ravel(), -75, 110), np.clip(y.ravel(), -40, 170))
         medial = self._rough((medial[:, None, :] * self.size - x) * 0.68, 2.5, 55)
         bounds = smooth_max(self.fields["cavity"] + 2, self.over_diaphragm + 1.0, 10)
@@ -247,7 +248,7 @@ class _Builder:
 
     def _border_variation(self) -> np.ndarray:
         """Lets the left lobe and the lower tip of the right lobe be long or short."""
-        rng, y, z = self.rng, np.array(_BORDER_Y), np.array(_BORDER_Z)[:, None]
+        rng, y, z = self.rng, np.array(BORDER_Y), np.array(BORDER_Z)[:, None]
         left = rng.normal(0, 9) * np.clip((y - 60) / 70, 0, 1) * np.clip((z + 10) / 40, 0, 1)
         tip = rng.normal(0, 12) * np.clip((-10 - z) / 40, 0, 1)
         return left + tip + rng.normal(0, 4)

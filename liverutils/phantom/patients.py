@@ -14,24 +14,27 @@ from liverutils.phantom.cohorts import Cohort
 from liverutils.phantom.lesion_table import lesion_rows
 from liverutils.phantom.lesions import sample_lesions
 from liverutils.phantom.organs import make_anatomy
+from liverutils.phantom.randomised import make_randomised
 from liverutils.phantom.render import render_scan
 from liverutils.phantom.scanner import sample_scan, scan_grid
-from liverutils.phantom.scene import Patient
+from liverutils.phantom.scene import Made, Patient
 from liverutils.scans import Case
 
 
 def make_patient(cohort: Cohort, number: int) -> Case:
     """Make patient `number` of `cohort`, the same whenever and wherever it is made."""
-    return make_patient_with_lesions(cohort, number)[0]
+    return make_all(cohort, number).case
 
 
-def make_patient_with_lesions(cohort: Cohort, number: int) -> tuple[Case, list[dict]]:
-    """Make a patient, and the rows of what the liver holds, as `lesion_rows` gives them."""
+def make_all(cohort: Cohort, number: int) -> Made:
+    """Make a patient, with what the liver holds and, in a randomised cohort, the organs."""
     # Sums over several threads could be rounded in another order.
     with threadpool_limits(1):
+        if cohort.randomised:
+            return make_randomised(cohort, number)
         patient = draw_patient(cohort, number)
         case = _make_case(cohort, number, patient)
-        return case, lesion_rows(patient, case.patient, case.affine)
+        return Made(case, lesion_rows(patient, case.patient, case.affine))
 
 
 def draw_patient(cohort: Cohort, number: int) -> Patient:

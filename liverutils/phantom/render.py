@@ -44,6 +44,24 @@ def acquire(
     kernel, with its peak where `KERNELS` says.
     """
     peak, blur = KERNELS[scan.kernel]
+    return as_stored(blur_and_noise(rng, hu, peak, blur, scan.noise_sd, pixel, offset))
+
+
+def as_stored(hu: np.ndarray) -> np.ndarray:
+    """HU as a scanner stores them: int16 from -1024 to 3071."""
+    return np.clip(np.rint(hu), -1024, 3071).astype(np.int16)
+
+
+def blur_and_noise(
+    rng: np.random.Generator,
+    hu: np.ndarray,
+    peak: float,
+    blur: float,
+    noise_sd: float,
+    pixel: float,
+    offset: float,
+) -> np.ndarray:
+    """Blur slices (Z, X, Y) by `blur` mm; add `offset`, and noise of most power at `peak`/mm."""
     shape = hu.shape[1:]
     frequency = np.hypot(fft.fftfreq(shape[0], pixel)[:, None], fft.rfftfreq(shape[1], pixel))
     amplitude = np.sqrt(frequency * np.exp(-((frequency / peak) ** 3) / 3)).astype(np.float32)
@@ -51,10 +69,10 @@ def acquire(
     noise = fft.irfft2(
         fft.rfft2(rng.standard_normal(hu.shape, dtype=np.float32)) * amplitude, s=shape
     )
-    noise *= scan.noise_sd / noise.std()
+    noise *= noise_sd / noise.std()
     blurred = fft.irfft2(fft.rfft2(hu) * transfer, s=shape)
     # Quanta that cross much tissue are few: the middle of the body is noisier than air outside.
     tissue = (hu > -500).astype(np.float32)
     thickness = ndimage.uniform_filter(tissue, (1, shape[0] // 5, shape[1] // 5))
     blurred += noise * (0.35 + 0.72 * thickness) + offset
-    return np.clip(np.rint(blurred), -1024, 3071).astype(np.int16)
+    return blurred

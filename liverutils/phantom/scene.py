@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from liverutils.phantom.lesions import Lesion
 from liverutils.phantom.organs import BOWEL_GROUPS
 from liverutils.phantom.scanner import Scan
 from liverutils.phantom.shapes import Box, Grid, Noise
+from liverutils.scans import Case
 
 # HU everywhere alike or by voxel, and what finds them in a box from the distance to the organ.
 Shade = float | np.ndarray
@@ -28,7 +30,21 @@ class Patient:
     noise: np.random.Generator
 
 
-def _coverage(distance: np.ndarray, edge: float) -> np.ndarray:
+class Made(NamedTuple):
+    """One patient as made.
+
+    Attributes:
+        case: The scan with its labels.
+        lesions: The rows of `lesions.csv`.
+        organs: (X, Y, Z) uint8, numbers in `trunk_scene.ORGANS`; None where they are not known.
+    """
+
+    case: Case
+    lesions: list[dict[str, Any]]
+    organs: np.ndarray | None = None
+
+
+def coverage_of(distance: np.ndarray, edge: float) -> np.ndarray:
     """1 inside a shape, 0 outside, with a border `edge` mm wide."""
     return np.clip(0.5 - distance / edge, 0, 1)
 
@@ -60,7 +76,7 @@ class Scene:
 
     def _cover(self, box: Box, distance: np.ndarray, hu: Shade) -> np.ndarray:
         """Paint `hu` where `distance` is negative, with a soft border; return the coverage."""
-        coverage = _coverage(distance, self.edge)
+        coverage = coverage_of(distance, self.edge)
         region = self.hu[box]
         region += coverage * (hu - region)
         if self._has_liver:
@@ -131,7 +147,7 @@ class Scene:
         fatty += 0.6 * _ridge(x, 2.5) * (y > 60) * (z < 70)
         fatty += behind * (self._septa(at, 9, 0.15) + self._septa(at, 24, 0.12))
         flesh = muscle + 4 * self.noise[5][at] + np.minimum(fatty, 1) * (fat + 15 - muscle)
-        coverage = _coverage(outer, self.edge)
+        coverage = coverage_of(outer, self.edge)
         self.hu[at] += coverage * (flesh - self.hu[at])
         self._organ("erector", self._fibrous(muscle), halo=1.2)
 
@@ -154,7 +170,7 @@ class Scene:
         bone = marrow + np.clip(distance + 2.2, 0, 1) * (cortex - marrow)
         cartilage = 100 + 50 * np.maximum(self.noise[9][at], 0)
         bone += np.clip((along - 0.72) * 40, 0, 1) * (cartilage - bone)
-        coverage = _coverage(distance, self.edge)
+        coverage = coverage_of(distance, self.edge)
         self.hu[at] += coverage * (bone - self.hu[at])
         self._organ("sternum", self._textured(marrow, 30, 10))
 
@@ -175,7 +191,7 @@ class Scene:
             airy = self.noise[24][box] + 0.35 * self.noise[9][box] + (y - 100) / 90 + gas - 1.3
             air = np.clip(airy * 8, 0, 1)
             inside = inside + air * (-950 - inside)
-            lumen = _coverage(distance + wall, self.edge)
+            lumen = coverage_of(distance + wall, self.edge)
             return 95 + lumen * (inside - 95)
 
         return hu
@@ -200,10 +216,10 @@ class Scene:
         """A wall with folds around fluid, and gas above the fluid's level."""
         _, _, y = self.grid.within(box).open()
         fluid = 25 + 4 * self.noise[5][box] + 5 * self.noise[24][box]
-        air = _coverage(self.anatomy.gas_level - y, self.edge)
+        air = coverage_of(self.anatomy.gas_level - y, self.edge)
         inside = fluid + air * (-980 - fluid)
         wall = 4 + 0.8 * self.noise[9][box]
-        lumen = _coverage(distance + wall, self.edge)
+        lumen = coverage_of(distance + wall, self.edge)
         return 88 + lumen * (inside - 88)
 
     def _paint_liver(self, lesions: list[Lesion]) -> None:
@@ -213,7 +229,7 @@ class Scene:
         parenchyma = values["liver"] + 2.5 * self.noise[5][box] + 2 * self.noise[24][box]
         for name in ("hepatic", "portal"):
             vessel = self.anatomy.tubes[name].distance(part, 2.0)
-            coverage = _coverage(vessel, self.edge)
+            coverage = coverage_of(vessel, self.edge)
             parenchyma += coverage * (values[name] - parenchyma)
         tumor = np.zeros(part.shape, np.float32)
         for lesion in lesions:
@@ -227,7 +243,7 @@ class Scene:
         self._tubes("portal trunk", values["portal"])
 
     def _gallbladder(self, box: Box, distance: np.ndarray) -> np.ndarray:
-        lumen = _coverage(distance + 1.5, self.edge)
+        lumen = coverage_of(distance + 1.5, self.edge)
         return 70 + lumen * (self.values["bile"] - 70)
 
     def _paint_lesion(
@@ -241,8 +257,8 @@ class Scene:
         if lesion.is_tumor:
             hu += 5 * self.noise[9][liver_box][box]
             mask = tumor[box]
-            np.maximum(mask, _coverage(distance, self.edge), out=mask)
-        coverage = _coverage(distance, max(self.edge, lesion.softness))
+            np.maximum(mask, coverage_of(distance, self.edge), out=mask)
+        coverage = coverage_of(distance, max(self.edge, lesion.softness))
         region = parenchyma[box]
         region += coverage * (hu - region)
 
@@ -258,7 +274,7 @@ class Scene:
         part = self.grid.within(box)
         air = values["lung"] + 15 * self.noise[9][box]
         vessel = self.anatomy.tubes["lung vessels"].distance(part, 2.0)
-        air += _coverage(vessel, self.edge) * (40 - air)
+        air += coverage_of(vessel, self.edge) * (40 - air)
         # The diaphragm and the pleura line the lungs.
         self._cover(box, np.maximum(lungs - 1.6, self.outside_cavity[box]), values["muscle"])
         self._cover(box, lungs, air)

@@ -15,7 +15,7 @@ from liverutils.locks import one_at_a_time
 from liverutils.parallel import in_processes
 from liverutils.phantom.cohorts import COHORTS, Cohort
 from liverutils.phantom.lesion_table import LESION_COLUMNS
-from liverutils.phantom.patients import make_patient_with_lesions
+from liverutils.phantom.patients import make_all
 from liverutils.scans import LIVER, TUMOR, write_nifti
 
 
@@ -126,9 +126,11 @@ def _read_patients(path: Path) -> list[str]:
 
 
 def _write_patient(cohort: Cohort, folder: Path, number: int) -> tuple[dict, list[dict]]:
-    case, lesions = make_patient_with_lesions(cohort, number)
+    case, lesions, organs = make_all(cohort, number)
     write_nifti(folder / f"volume-{number:03d}.nii.gz", case.image, case.affine)
     write_nifti(folder / f"segmentation-{number:03d}.nii.gz", case.labels, case.affine)
+    if organs is not None:
+        write_nifti(folder / f"organs-{number:03d}.nii.gz", organs, case.affine)
     voxel_ml = np.prod(case.spacing) / 1000
     tumors, n_tumors = ndimage.label(case.labels == TUMOR)
     facts = {

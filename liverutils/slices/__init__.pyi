@@ -21,3 +21,4 @@ from .slice_set import apply_window as apply_window
 from .splits import Split as Split
 from .splits import split_patients as split_patients
 from .store import SliceStore as SliceStore
+from .transfer_augment import TransferAugment as TransferAugment

@@ -46,7 +46,7 @@ class Augment:
         With `size` the changed pictures are the middle of these: `size` pixels a side, whose
         surroundings turn and shift into them.
         """
-        transforms, draws = self._transforms(images), _uniform(images, 3)
+        transforms, draws = self._transforms(images), uniform(images, 3)
         if size:
             transforms = transforms * (size / images.shape[-1])
         shape = (size, size) if size else images.shape[2:]
@@ -67,7 +67,7 @@ class Augment:
 
     def _transforms(self, images: Tensor) -> Tensor:
         """One random 2×3 matrix per image, from output to input coordinates."""
-        angle, zoom, right, down, mirror = _uniform(images, 5)
+        angle, zoom, right, down, mirror = uniform(images, 5)
         angle = angle * np.pi * self.rotate / 180
         zoom = 1 + self.scale * zoom
         mirrored = torch.where((mirror + 1) / 2 < self.flip, -1.0, 1.0)
@@ -89,6 +89,6 @@ def _pieces(images: Tensor) -> list[slice]:
     return [slice(first, first + length) for first in range(0, len(images), length)]
 
 
-def _uniform(images: Tensor, n: int) -> Tensor:
+def uniform(images: Tensor, n: int) -> Tensor:
     """`n` rows of one number in -1…1 per image."""
     return torch.rand(n, len(images), device=images.device) * 2 - 1
