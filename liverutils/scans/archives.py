@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from isal import isal_zlib
 
@@ -118,7 +118,7 @@ def open_file(path: Path) -> Iterator[IO[bytes]]:
         with _damaged(path):
             member = archive.open(path.relative_to(outer).as_posix())
         with _Member(member, path) as opened:
-            yield opened
+            yield cast(IO[bytes], opened)
 
 
 def size_of(path: Path) -> int:

@@ -30,6 +30,13 @@ LOWEST_HU = -1024
 SAME_GRID_MM = 0.1
 
 
+# Millimetres in what voxel sizes are given in by mistake.
+UNITS = {"microns": 0.001, "metres": 1000.0, "centimetres": 10.0}
+
+
+SMALLEST_VOXEL_MM, LARGEST_VOXEL_MM = 0.15, 50.0
+
+
 # The array axis that each view cuts, in RAS order.
 VIEW_AXES: dict[str, int] = {"sagittal": 0, "coronal": 1, "axial": 2}
 
@@ -103,8 +110,12 @@ def take_plane(volume: np.ndarray, view: View, index: int) -> np.ndarray:
     return as_picture(np.moveaxis(volume, VIEW_AXES[view], 0)[index])
 
 
-def check_case(case: Case, name: str) -> None:
+def check_case(case: Case, name: str, mask_name: str = "") -> None:
     """Refuse what no later step can use.
+
+    Args:
+        name: The image's file, for the sentence.
+        mask_name: The labels' file, where it is another.
 
     Raises:
         BadInput: single_slice, unknown_labels.
@@ -117,10 +128,42 @@ def check_case(case: Case, name: str) -> None:
     if case.mask is not None and case.mask.max() > TUMOR:
         labels = ", ".join(str(label) for label in np.unique(case.mask))
         raise BadInput(
-            f"The labels of {name} are {labels}; use 0 background, 1 liver, 2 tumour"
+            f"The labels of {mask_name or name} are {labels}; use 0 background, 1 liver, 2 tumour"
             " (255 stands for no whole number).",
             fault="unknown_labels",
         )
+
+
+def check_body_size(path: Path | str, shape: tuple[int, ...], affine: np.ndarray) -> None:
+    """Refuse voxel sizes that no scan of a body has, and say which unit they seem to be in.
+
+    Raises:
+        BadInput: wrong_unit.
+    """
+    spacing = nib.affines.voxel_sizes(affine)
+    if _is_of_a_body(spacing, shape):
+        return
+    unit = next(
+        (
+            f"they seem to be in {name}, so multiply them by {factor:g}"
+            for name, factor in UNITS.items()
+            if _is_of_a_body(spacing * factor, shape)
+        ),
+        "check their unit",
+    )
+    sizes = " x ".join(f"{size:.4g}" for size in spacing)
+    raise BadInput(
+        f"{path} has voxels of {sizes} mm, {max(spacing * shape):.4g} mm from end to end, which no"
+        f" body has; {unit}.",
+        fault="wrong_unit",
+    )
+
+
+def _is_of_a_body(spacing: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Voxels of 0.15 to 50 mm that make no more than 3 m; finer ones only in a whole body part."""
+    longest = float(max(spacing * shape))
+    is_fine = min(spacing) < SMALLEST_VOXEL_MM
+    return max(spacing) <= LARGEST_VOXEL_MM and longest <= 3000 and not (is_fine and longest < 100)
 
 
 def check_same_grid(

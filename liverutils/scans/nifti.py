@@ -1,34 +1,42 @@
 """NIfTI: a scan, or a mask, from a file and into one."""
 
-import gzip
 import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
-from isal import igzip, isal_zlib
+from isal import igzip
 
 from liverutils.errors import BadInput
 from liverutils.files import written_aside
-from liverutils.scans.archives import open_file
+from liverutils.scans.archives import DEFLATE_RATIO, open_file, size_of
 from liverutils.scans.case import (
+    TUMOR,
     Case,
+    check_body_size,
     check_case,
     check_same_grid,
     clip_padding,
     turn_from_ras,
     turn_to_ras,
 )
+from liverutils.scans.damage import damage_named
+from liverutils.scans.labels import as_labels
+from liverutils.scans.nifti_header import check_size, read_affine, read_header
 
 # What of a NIfTI header says where the voxels lie.
 GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
 )
+
+
+# Some writers pad a file; what goes on for longer is none.
+MOST_PADDING = 64 << 20
 
 
 def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
@@ -38,8 +46,8 @@ def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     they are decompressed and converted slice by slice, and turned to RAS as a view.
 
     Raises:
-        BadInput: not_gzip, truncated_gzip, not_nifti, truncated_nifti, not_3d, bad_affine,
-            nan_voxels.
+        BadInput: not_gzip, truncated_gzip, not_nifti, truncated_nifti, not_3d, not_grey,
+            bad_affine, gantry_tilt, wrong_unit, nan_voxels.
     """
     stored = _read_stored(Path(path), np.int16, _to_int16)
     return turn_to_ras(stored.array, stored.affine)
@@ -48,9 +56,10 @@ def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
 def read_nifti_mask(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     """Read NIfTI labels as uint8 (X, Y, Z) in RAS order, with their affine; as `read_nifti`.
 
-    A value that is no label (negative, above 254 or no whole number) becomes 255.
+    Masks of 0 and 255, scaled ones and probabilities become labels where that is unambiguous (see
+    `scans.labels`). A value that is no label (negative, above 254 or no whole number) becomes 255.
     """
-    stored = _read_stored(Path(path), np.uint8, _to_label)
+    stored = _read_labels(Path(path))
     return turn_to_ras(stored.array, stored.affine)
 
 
@@ -77,9 +86,9 @@ def write_nifti_like(path: Path | str, array: np.ndarray, scan: Path | str) -> N
     Raises:
         BadInput: As `read_nifti`.
     """
-    with _open_nifti(Path(scan)) as stream:
-        header = _read_header(stream, Path(scan))
-        affine = _read_affine(header, Path(scan))[0]
+    with _open_nifti(Path(scan)) as (stream, _):
+        header = read_header(stream, Path(scan))
+        affine = read_affine(header, Path(scan))[0]
     kind = nib.Nifti2Image if isinstance(header, nib.Nifti2Header) else nib.Nifti1Image
     own = kind.header_class()
     own.set_data_dtype(array.dtype)
@@ -123,8 +132,8 @@ def case_from_nifti(
     repairs = {**stored.repairs, **clip_padding(image)}
     mask = None
     if mask_path is not None:
-        labels = _read_stored(Path(mask_path), np.uint8, _to_label)
-        repairs |= _mask_repairs(stored.affine, labels.affine, mask_fits)
+        labels = _read_labels(Path(mask_path))
+        repairs |= _mask_repairs(stored.affine, labels.affine, mask_fits) | labels.label_repairs
         mask, mask_affine = turn_to_ras(labels.array, stored.affine if mask_fits else labels.affine)
         check_same_grid(Path(mask_path), image.shape, affine, mask.shape, mask_affine)
     case = Case(
@@ -136,7 +145,7 @@ def case_from_nifti(
         spacing_known=stored.spacing_known,
         provenance={**(provenance or {}), "repairs": repairs},
     )
-    check_case(case, str(image_path))
+    check_case(case, str(image_path), str(mask_path))
     return case
 
 
@@ -148,23 +157,45 @@ class _Stored:
     affine: np.ndarray
     spacing_known: bool
     repairs: dict[str, str]
+    label_repairs: dict[str, str] = field(default_factory=dict)
 
 
 def _read_stored(path: Path, dtype: type, convert: Callable) -> _Stored:
-    with _open_nifti(path) as stream:
-        header = _read_header(stream, path)
-        affine, spacing_known, repairs = _read_affine(header, path)
-        shape = _shape_of(header, path)
+    with _open_nifti(path) as (stream, most_bytes):
+        header = read_header(stream, path)
+        check_size(header, path, most_bytes)
+        affine, spacing_known, repairs = read_affine(header, path)
+        shape = header.get_data_shape()[:3]
+        if spacing_known:
+            check_body_size(path, shape, affine)
         array: np.ndarray = np.empty(shape, dtype, order="F")
         if header.get_data_dtype() == dtype and not _scaling(header):
             _read_into(array, stream, path)
         else:
             for index in range(shape[2]):
                 array[..., index] = convert(_read_slice(stream, path, header, shape[:2]), path)
-        # The checksum stands behind the last voxel and is compared only when the end is read.
-        while stream.read(1 << 20):
-            pass
+        _read_to_the_end(stream, path)
     return _Stored(array, affine, spacing_known, repairs)
+
+
+def _read_to_the_end(stream: io.BufferedIOBase, path: Path) -> None:
+    """The checksum stands behind the last voxel and is compared only when the end is read."""
+    for _ in range(MOST_PADDING >> 20):
+        if not stream.read(1 << 20):
+            return
+    raise BadInput(
+        f"{path} goes on for more than {MOST_PADDING >> 20} MB behind its last voxel; export it"
+        " again.",
+        fault="not_nifti",
+    )
+
+
+def _read_labels(path: Path) -> _Stored:
+    stored = _read_stored(path, np.uint8, _to_label)
+    if stored.array.max() > TUMOR:
+        values = _read_stored(path, np.float32, lambda plane, _: plane).array
+        stored.array, stored.label_repairs = as_labels(values, stored.array)
+    return stored
 
 
 def _mask_repairs(affine: np.ndarray, mask_affine: np.ndarray, mask_fits: bool) -> dict[str, str]:
@@ -178,82 +209,44 @@ def _mask_repairs(affine: np.ndarray, mask_affine: np.ndarray, mask_fits: bool) 
 
 
 @contextmanager
-def _open_nifti(path: Path) -> Iterator[io.BufferedIOBase]:
-    """Open a file, compressed or not, for reading its content."""
+def _open_nifti(path: Path) -> Iterator[tuple[io.BufferedIOBase, int]]:
+    """Open a file, compressed or not, for reading its content, and say what that is at most."""
+    size = size_of(path)
     with (
         open_file(path) as file,
         # All that open_file opens can be read into a buffer, though not all says so.
         io.BufferedReader(file, 1 << 20) as stream,  # type: ignore[type-var]
     ):
         is_gzip = stream.peek(2)[:2] == b"\x1f\x8b"
-        if path.suffix == ".gz" and not is_gzip:
+        if path.suffix.lower() == ".gz" and not is_gzip:
             raise BadInput(
                 f"{path} is named .gz but is not compressed; rename it, or download it again.",
                 fault="not_gzip",
             )
-        try:
-            yield igzip.open(stream) if is_gzip else stream
-        except (EOFError, gzip.BadGzipFile, isal_zlib.error) as error:
-            raise BadInput(
-                f"{path} is cut short or damaged; copy or download it again.",
-                fault="truncated_gzip",
-            ) from error
+        if is_gzip:
+            yield io.BufferedReader(_Gzip(stream, path), 1 << 18), size * DEFLATE_RATIO
+        else:
+            yield stream, size
 
 
-def _read_header(stream: io.BufferedIOBase, path: Path) -> nib.Nifti1Header:
-    """Read the header and leave `stream` at the first voxel."""
-    content = stream.read(nib.Nifti1Header.sizeof_hdr)
-    is_nifti2 = int.from_bytes(content[:4], "little") in (540, 540 << 16)
-    kind = nib.Nifti2Header if is_nifti2 else nib.Nifti1Header
-    content += stream.read(kind.sizeof_hdr - len(content))
-    try:
-        header = kind(content)
-    except (nib.spatialimages.HeaderDataError, nib.wrapstruct.WrapStructError) as error:
-        raise BadInput(
-            f"{path} is not a NIfTI file; export it again.", fault="not_nifti"
-        ) from error
-    stream.read(int(header["vox_offset"]) - len(content))
-    return header
+class _Gzip(io.RawIOBase):
+    """What a gzip file holds; what is damaged of it raises BadInput."""
 
+    def __init__(self, stream: io.BufferedIOBase, path: Path) -> None:
+        self.path = path
+        with self._damaged():
+            self.file = igzip.open(stream)
 
-def _shape_of(header: nib.Nifti1Header, path: Path) -> tuple[int, int, int]:
-    shape = header.get_data_shape()
-    if len(shape) < 3 or any(size != 1 for size in shape[3:]):
-        raise BadInput(
-            f"{path} has the shape {shape}; give one volume with three axes.", fault="not_3d"
-        )
-    return shape[:3]
+    def _damaged(self) -> AbstractContextManager[None]:
+        advice = "it is cut short or damaged, so copy or download it again"
+        return damage_named(self.path, advice, "truncated_gzip")
 
-
-def _read_affine(header: nib.Nifti1Header, path: Path) -> tuple[np.ndarray, bool, dict[str, str]]:
-    """Return the affine, whether it tells the voxel size, and what was wrong with it.
-
-    LiTS 28 to 47 have the identity, which converters write that know no geometry.
-    """
-    affine = header.get_best_affine()
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
-        raise BadInput(
-            f"{path} has an affine that cannot be inverted; export it again.", fault="bad_affine"
-        )
-    zooms = np.array(header.get_zooms()[:3], float)
-    if np.allclose(affine, np.eye(4)):
-        if np.allclose(zooms, 1):
-            return affine, False, {"identity_affine": "RAS order assumed, voxel size unknown"}
-        found = " x ".join(f"{zoom:.3g}" for zoom in zooms)
-        repairs = {"identity_affine": f"RAS order assumed, voxel size {found} mm from the header"}
-        return np.diag([*zooms, 1.0]), True, repairs
-    if not header["sform_code"] and not header["qform_code"]:
-        return affine, True, {"no_affine": "LAS order assumed, as NIfTI says for such files"}
-    if _contradicts(header, affine, zooms):
-        return affine, True, {"contradicting_affine": "the sform was used where there is one"}
-    return affine, True, {}
-
-
-def _contradicts(header: nib.Nifti1Header, affine: np.ndarray, zooms: np.ndarray) -> bool:
-    if not np.allclose(nib.affines.voxel_sizes(affine), zooms, atol=0.01):
+    def readable(self) -> bool:
         return True
-    other = header.get_qform(coded=True)[0]
-    return other is not None and not np.allclose(affine, other, rtol=0, atol=0.01)
+
+    def readinto(self, buffer: Any) -> int:
+        with self._damaged():
+            return self.file.readinto(memoryview(buffer)[: 1 << 18])
 
 
 def _read_into(array: np.ndarray, stream: io.BufferedIOBase, path: Path) -> None:
