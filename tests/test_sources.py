@@ -28,6 +28,7 @@ from liverutils.scans import (
     TUMOR,
     list_files,
     read_files,
+    verify_case,
     write_dicom_mask,
     write_dicom_series,
     write_nifti,
@@ -240,27 +241,27 @@ def test_tar_whose_names_begin_with_a_dot(tmp_path, tiny_case):
     assert np.array_equal(cases[0].load().mask, tiny_case.mask)
 
 
-def test_lits_53_has_labels_with_another_affine(tmp_path, tiny_case):
-    for number in (53, 54):
-        write_nifti(tmp_path / f"volume-{number}.nii", tiny_case.image, tiny_case.affine)
-        write_nifti(tmp_path / f"segmentation-{number}.nii", tiny_case.mask, np.diag([1, 1, 5, 1]))
-    first, second = find_cases("lits", tmp_path)
-    assert np.array_equal(first.load().mask, tiny_case.mask)
-    with pytest.raises(BadInput) as caught:
-        second.load()
-    assert caught.value.fault == "different_grids"
+@pytest.mark.parametrize("affine", [np.eye(4), np.diag([1, 1, 5, 1])])
+def test_lits_labels_with_another_affine_take_that_of_the_image(tmp_path, tiny_case, affine):
+    write_nifti(tmp_path / "volume-53.nii", tiny_case.image, tiny_case.affine)
+    write_nifti(tmp_path / "segmentation-53.nii", tiny_case.mask, affine)
+    case = find_cases("lits", tmp_path)[0].load()
+    assert np.array_equal(case.mask, tiny_case.mask)
+    assert list(case.provenance["repairs"]) == ["contradicting_affine"]
+    write_nifti(tmp_path / "segmentation-53.nii", tiny_case.mask[1:], affine)
+    assert fault_of(find_cases("lits", tmp_path)[0].load) == "different_grids"
 
 
 @pytest.mark.parametrize("turned", [(), (0,), (1,), (0, 1)])
-def test_lits_without_geometry_is_turned_by_anatomy(tmp_path, tiny_case, turned):
-    """LiTS 28 to 47 have identity affines, which do not tell where right and front are."""
+def test_a_scan_without_geometry_is_named_and_never_turned_on_a_guess(tmp_path, tiny_case, turned):
+    """An identity affine does not tell where right and front are."""
     for kind, array in (("volume", tiny_case.image), ("segmentation", tiny_case.mask)):
         write_nifti(tmp_path / f"{kind}-28.nii", np.flip(array, turned), np.eye(4))
     case = find_cases("lits", tmp_path)[0].load()
-    assert np.array_equal(case.image, tiny_case.image)
-    assert np.array_equal(case.mask, tiny_case.mask)
+    assert np.array_equal(case.image, np.flip(tiny_case.image, turned))
     assert not case.spacing_known
-    assert ("turned" in case.provenance["repairs"]["identity_affine"]) == bool(turned)
+    faults = {finding.fault for finding in verify_case(case)}
+    assert faults == {"identity_affine"} | ({"turned_patient"} if turned else set())
 
 
 def test_patients_of_ircadb_are_known_in_lits():

@@ -30,6 +30,5 @@ from .nifti import read_nifti_mask as read_nifti_mask
 from .nifti import write_nifti as write_nifti
 from .nifti import write_nifti_like as write_nifti_like
 from .verify import read_case as read_case
-from .verify import turned_axes as turned_axes
 from .verify import verify_case as verify_case
 from .verify import verify_cases as verify_cases

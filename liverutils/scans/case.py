@@ -180,17 +180,25 @@ def check_same_grid(
     """
     if shape != mask_shape:
         difference = f"{mask_shape} voxels against {shape}"
+    elif same_grid(shape, affine, mask_affine):
+        return
     else:
-        corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(shape) - 1)
-        apart = nib.affines.apply_affine(affine - mask_affine, corners)
-        furthest = float(np.linalg.norm(apart, axis=1).max())
-        if furthest <= SAME_GRID_MM:
-            return
-        difference = f"up to {furthest:.1f} mm apart"
+        difference = f"up to {_furthest_apart(shape, affine, mask_affine):.1f} mm apart"
     raise BadInput(
         f"{mask_path} is not on the grid of its image ({difference}); resample one to the other.",
         fault="different_grids",
     )
+
+
+def same_grid(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> bool:
+    """Say whether two affines put the corners of a volume in the same places."""
+    return _furthest_apart(shape, affine, other) <= SAME_GRID_MM
+
+
+def _furthest_apart(shape: tuple[int, ...], affine: np.ndarray, other: np.ndarray) -> float:
+    corners = np.indices((2, 2, 2)).reshape(3, -1).T * (np.array(shape) - 1)
+    apart = nib.affines.apply_affine(affine - other, corners)
+    return float(np.linalg.norm(apart, axis=1).max())
 
 
 def clip_padding(image: np.ndarray) -> dict[str, str]:

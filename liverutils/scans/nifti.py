@@ -21,6 +21,7 @@ from liverutils.scans.case import (
     check_case,
     check_same_grid,
     clip_padding,
+    same_grid,
     turn_from_ras,
     turn_to_ras,
 )
@@ -122,7 +123,8 @@ def case_from_nifti(
     """Read an image in HU and, where given, its labels.
 
     Args:
-        mask_fits: The labels are known to fit voxel for voxel, whatever their affine says.
+        mask_fits: Labels with as many voxels as the image fit it voxel for voxel, even if their
+            affine says otherwise. Without it only an affine that is the identity is not believed.
 
     Raises:
         BadInput: As `read_nifti`, and single_slice, different_grids, unknown_labels.
@@ -133,8 +135,10 @@ def case_from_nifti(
     mask = None
     if mask_path is not None:
         labels = _read_labels(Path(mask_path))
-        repairs |= _mask_repairs(stored.affine, labels.affine, mask_fits) | labels.label_repairs
-        mask, mask_affine = turn_to_ras(labels.array, stored.affine if mask_fits else labels.affine)
+        takes_affine = _takes_affine(stored, labels, mask_fits)
+        repairs |= _mask_repairs(stored.affine, labels.affine, takes_affine) | labels.label_repairs
+        mask_affine = stored.affine if takes_affine else labels.affine
+        mask, mask_affine = turn_to_ras(labels.array, mask_affine)
         check_same_grid(Path(mask_path), image.shape, affine, mask.shape, mask_affine)
     case = Case(
         patient,
@@ -198,10 +202,25 @@ def _read_labels(path: Path) -> _Stored:
     return stored
 
 
-def _mask_repairs(affine: np.ndarray, mask_affine: np.ndarray, mask_fits: bool) -> dict[str, str]:
-    if mask_fits:
-        same = np.allclose(affine, mask_affine, atol=1e-3)
-        return {} if same else {"contradicting_affine": "the labels took the affine of the image"}
+def _takes_affine(image: _Stored, labels: _Stored, mask_fits: bool) -> bool:
+    """Say whether the labels take the affine of an image that they otherwise would not lie on.
+
+    Programs that lose the geometry write the identity, which is no geometry of a CT.
+    """
+    if image.array.shape != labels.array.shape:
+        return False
+    if not mask_fits and "identity_affine" not in labels.repairs:
+        return False
+    grids = [turn_to_ras(each.array, each.affine) for each in (image, labels)]
+    (turned, affine), (turned_labels, labels_affine) = grids
+    return turned.shape != turned_labels.shape or not same_grid(turned.shape, affine, labels_affine)
+
+
+def _mask_repairs(
+    affine: np.ndarray, mask_affine: np.ndarray, takes_affine: bool
+) -> dict[str, str]:
+    if takes_affine:
+        return {"contradicting_affine": "the labels took the affine of the image"}
     if np.array_equal(nib.io_orientation(affine), nib.io_orientation(mask_affine)):
         return {}
     codes = ["".join(nib.aff2axcodes(each)) for each in (affine, mask_affine)]
