@@ -267,7 +267,8 @@ def test_a_scan_without_geometry_is_named_and_never_turned_on_a_guess(tmp_path, 
 def test_patients_of_ircadb_are_known_in_lits():
     known = [lits_patient(number) for number in range(131)]
     assert known[28:48] == [f"ircadb-{number:02d}" for number in range(1, 21)]
-    assert len(set(known)) == 131
+    assert known[48] == "ircadb-20", "disputed, so never on another side of a split than 47"
+    assert len(set(known)) == 130
 
 
 def test_cohort_of_mixed_orientations_is_turned_to_one(tmp_path, tiny_case):

@@ -127,7 +127,8 @@ SOURCES: dict[str, Source] = {
         find=find_lits,
         by_hand="register at https://competitions.codalab.org/competitions/17094 and follow the"
         " links there, or take the same scans as Task03 with `liverutils fetch msd`",
-        shares="Volumes 28 to 47 (perhaps 48) are the patients of 3D-IRCADb-01; MSD Task03 is this set.",
+        shares="Volumes 28 to 47, by some accounts 48, are the patients of 3D-IRCADb-01; MSD Task03"
+        " is this set.",
     ),
     "msd": Source(
         name="msd",

@@ -6,15 +6,15 @@ from pathlib import Path
 from liverutils.scans import list_deep
 from liverutils.sources.files import CaseFiles, by_number, read_nifti_case
 
-# LiTS 28 to 47 are the 20 patients of 3D-IRCADb-01, in their order.
-FIRST_IRCADB_IN_LITS, N_IRCADB = 28, 20
+# LiTS 28 to 47 are the 20 patients of 3D-IRCADb-01, in their order; by some accounts 48 is one too,
+# so until slice counts decide it counts as the last of them.
+FIRST_IRCADB_IN_LITS, LAST_IRCADB_IN_LITS, N_IRCADB = 28, 48, 20
 
 
 def lits_patient(number: int) -> str:
     """Return the patient of a LiTS or MSD volume, who may be one of 3D-IRCADb-01."""
-    in_ircadb = number - FIRST_IRCADB_IN_LITS
-    if 0 <= in_ircadb < N_IRCADB:
-        return f"ircadb-{in_ircadb + 1:02d}"
+    if FIRST_IRCADB_IN_LITS <= number <= LAST_IRCADB_IN_LITS:
+        return f"ircadb-{min(number - FIRST_IRCADB_IN_LITS + 1, N_IRCADB):02d}"
     return f"lits-{number:03d}"
 
 
