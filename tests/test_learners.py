@@ -19,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from liverutils.errors import BadInput
 from liverutils.figures import draw_gallery
+from liverutils.locks import held_alone
 from liverutils.models import Settings, build_model, load_weights
 from liverutils.models.resnet_segmentation import encoder_and_head
 from liverutils.prediction import score_held_out
@@ -193,6 +194,83 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished, smoke_store, tmp_pa
     pd.testing.assert_frame_equal(tables["val"], expected["val"])
     again = score_held_out(resumed, smoke_store, logs)
     pd.testing.assert_frame_equal(again, patients)
+
+
+def test_a_run_that_died_while_it_was_scored_resumes_there(smoke_store, tmp_path, capsys):
+    logs = RunLogs(tmp_path, "UNet")
+    train(make_learner(smoke_store), 1, logs=logs)  # and then the power failed
+    trained, run_id = logs.path("train").read_bytes(), logs.run_id
+    learn, logs = make_learner(smoke_store), RunLogs(tmp_path, "UNet")
+    train(learn, 1, logs=logs)
+    assert "All was trained, up to epoch 0" in capsys.readouterr().out
+    assert (logs.path("train").read_bytes(), logs.run_id) == (trained, run_id)
+    score_held_out(learn, smoke_store, logs)
+    assert not logs.checkpoint.exists()
+    facts = read_facts(tmp_path, "UNet")
+    assert facts["run_id"] == load_weights(logs.weights)[1]["run_id"] == run_id
+    assert set(facts["files"]) == {path.name for path in logs.home.glob("*.csv")}
+
+    lesions = logs.path("lesions").read_text()
+    logs.path("lesions").write_text(lesions + "someone-else,0,1\n")
+    with pytest.warns(UserWarning, match="UNet_lesions.csv is left out: it is not the file"):
+        assert "lesions" not in read_run(tmp_path, "UNet")
+    logs.path("lesions").write_text(lesions.replace("\n", "\r\n"))  # as git may
+    assert "lesions" in read_run(tmp_path, "UNet")
+
+    logs = RunLogs(tmp_path, "UNet")  # Begun anew with other parameters, and killed.
+    learn = make_learner(smoke_store, lr=3e-3)
+    with pytest.raises(KeyboardInterrupt), learn.added_cbs([DieAfter(0)]):
+        train(learn, 2, logs=logs)
+    assert logs.run_id != run_id
+    assert set(read_run(tmp_path, "UNet")) == {"hyperparams", "train", "val", "runtime"}
+    assert read_facts(tmp_path, "UNet")["run_id"] == load_weights(logs.weights)[1]["run_id"]
+
+    logs.checkpoint.write_bytes(logs.checkpoint.read_bytes()[:-200])
+    with pytest.raises(BadInput, match="Delete it, and the run begins anew") as caught:
+        train(make_learner(smoke_store, lr=3e-3), 2, logs=RunLogs(tmp_path, "UNet"))
+    assert caught.value.fault == "broken_checkpoint"
+
+
+def test_two_trainings_of_one_name_and_no_epochs_are_said(smoke_store, tmp_path):
+    logs = RunLogs(tmp_path, "UNet")
+    learn = make_learner(smoke_store)
+    with held_alone(logs.home / "training", "held"), pytest.raises(BadInput) as caught:
+        train(learn, 1, logs=logs)
+    assert caught.value.fault == "in_use"
+    with pytest.raises(BadInput, match="at least 1"):
+        train(learn, 0, logs=logs)
+
+
+def test_tables_that_others_wrote_are_not_overwritten(smoke_store, tmp_path):
+    logs = RunLogs(tmp_path, "UNet")
+    logs.write("val", pd.DataFrame({"epoch": [0], "val_loss": [1.0]}))
+    with pytest.raises(BadInput, match="was not written by this course") as caught:
+        train(make_learner(smoke_store), 1, logs=logs)
+    assert caught.value.fault == "folder_in_use"
+    assert logs.path("val").is_file()
+
+
+@pytest.mark.parametrize("name", ["../evil", "/evil", "", ".hid", "a/b", "a\\b", 5, "a\nb", None])
+def test_a_run_s_name_names_no_other_folder(tmp_path, name):
+    with pytest.raises(BadInput) as caught:
+        RunLogs(tmp_path, name)
+    assert caught.value.fault == "bad_run_name"
+
+
+class PoisonValidation(Callback):
+    """Put a NaN into the second validation."""
+
+    def before_batch(self):
+        if not self.training and self.epoch == 1:
+            self.learn.xb = (self.x * float("nan"),)
+
+
+def test_a_loss_of_nan_in_validation_stops_the_run_with_the_batch_named(smoke_store, tmp_path):
+    learn, logs = make_learner(smoke_store), RunLogs(tmp_path, "UNet")
+    with learn.added_cbs([PoisonValidation()]), pytest.raises(FloatingPointError) as caught:
+        train(learn, 3, logs=logs)
+    assert "validation loss is nan in epoch 1, batch 0 (slices volume-" in str(caught.value)
+    assert read_run(tmp_path, "UNet")["val"].epoch.tolist() == [0]
 
 
 def test_a_checkpoint_of_other_parameters_is_not_used(smoke_store, tmp_path, capsys):

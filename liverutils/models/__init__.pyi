@@ -17,4 +17,5 @@ from .simple_cnn import SimpleCNN as SimpleCNN
 from .unet import DoubleConv as DoubleConv
 from .unet import UNet as UNet
 from .weights import load_weights as load_weights
+from .weights import read_weight_facts as read_weight_facts
 from .weights import save_weights as save_weights

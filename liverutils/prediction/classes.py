@@ -75,5 +75,5 @@ def score_held_out_classes(learn: CourseLearner, logs: RunLogs) -> pd.DataFrame:
     patients = patient_table(slices)
     logs.write("slices", slices)
     logs.write("patients", patients)
-    logs.write_run(learn.run_facts)
+    logs.finish(learn.run_facts)
     return patients

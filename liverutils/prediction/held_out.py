@@ -88,5 +88,5 @@ def score_held_out(
         lesions.append(found.assign(**names))
     logs.write("patients", pd.DataFrame(patients))
     logs.write("lesions", pd.concat(lesions, ignore_index=True))
-    logs.write_run(learn.run_facts)
+    logs.finish(learn.run_facts)
     return pd.DataFrame(patients)

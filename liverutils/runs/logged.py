@@ -1,5 +1,6 @@
 """Logged runs side by side."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.runs.logs import facts_at, find_runs, tables_at
+from liverutils.runs.logs import facts_at, find_runs, is_same_run, tables_at
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,15 @@ def load_runs(logs_dir: Path | str) -> dict[str, LoggedRun]:
     Raises:
         BadInput: The folder is missing or holds no logs, or a file is broken.
     """
-    return {
-        name: LoggedRun(name, tables_at(stem), facts_at(stem))
-        for name, stem in find_runs(logs_dir).items()
-    }
+    found = find_runs(logs_dir)
+    for stem in found.values():
+        if not is_same_run(stem):
+            warnings.warn(
+                f"{stem}.safetensors is not of the run that {stem.name}_run.json tells of: what "
+                "the tables say was not measured with these weights.",
+                stacklevel=2,
+            )
+    return {name: LoggedRun(name, tables_at(stem), facts_at(stem)) for name, stem in found.items()}
 
 
 def gather(runs: dict[str, LoggedRun], table: str) -> pd.DataFrame:

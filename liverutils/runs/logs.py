@@ -1,15 +1,19 @@
 """The logs of a run: CSV files and a JSON file in a folder of its own, named after the run."""
 
-import json
+import hashlib
+import re
 import time
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.files import write_json, written_aside
+from liverutils.files import read_json_object, write_json, written_aside
+from liverutils.models import read_weight_facts
 from liverutils.runs.machine import machine_facts, peak_memory_mb
 
 TABLES = (
@@ -40,14 +44,64 @@ class RunLogs:
         home: The folder of this run alone.
         weights: Where its best weights go.
         checkpoint: Where it saves what it needs to go on.
+        run_id: Tells this run from every other, an earlier one of the same name among them; it
+            stands in run.json, the weights and the checkpoint. None before the run has begun.
+
+    Raises:
+        BadInput: bad_run_name, a name that is no plain name of a folder.
     """
 
     def __init__(self, folder: Path | str, name: str) -> None:
+        if not isinstance(name, str) or not re.fullmatch(r"[^\W_][\w .+=-]*", name):
+            raise BadInput(
+                f"run_name is {name!r}: it names a folder and files, so take letters, digits and "
+                "_ - + = . without any folder, such as 'UNet_mine'.",
+                fault="bad_run_name",
+            )
         self.folder, self.name = Path(folder), name
         self.home = self.folder / name
         self.weights = self.home / f"{name}.safetensors"
         self.checkpoint = self.home / f"{name}.pt"
+        self.run_id: str | None = None
         self._start = time.perf_counter()
+
+    def begin(self, facts: dict[str, Any], run_id: str | None = None) -> None:
+        """Begin a run anew, or go on with the one of this id.
+
+        What an earlier run of this name wrote is removed first, so that the files of two runs never
+        lie side by side; run.json says from now on which run this is.
+
+        Args:
+            facts: What the run is.
+            run_id: Of the run that goes on.
+
+        Raises:
+            BadInput: folder_in_use, where tables of this name lie that the course did not write.
+        """
+        self.run_id = run_id or uuid4().hex[:12]
+        if run_id is None:
+            self._make_room()
+        if self._read_own().get("run_id") != self.run_id:
+            write_json(self._json, {"run_name": self.name, "run_id": self.run_id} | facts)
+
+    @property
+    def _json(self) -> Path:
+        return self.home / f"{self.name}_run.json"
+
+    def _read_own(self) -> dict[str, Any]:
+        return read_json_object(self._json, "broken_log") if self._json.is_file() else {}
+
+    def _make_room(self) -> None:
+        last = self.weights.with_stem(f"{self.name}_last")
+        own = [path for path in map(self.path, TABLES) if path.is_file()]
+        if own and not self._json.is_file():
+            raise BadInput(
+                f"{own[0]} was not written by this course (there is no {self._json.name} beside "
+                "it) and would be lost: take another run_name or logs_dir.",
+                fault="folder_in_use",
+            )
+        for path in (*own, self.weights, last, self.checkpoint, self._json):
+            path.unlink(missing_ok=True)
 
     def path(self, kind: str) -> Path:
         """Return the CSV file of a kind, such as "train" or "patients"."""
@@ -57,27 +111,41 @@ class RunLogs:
         """Write a table as the run's CSV of that kind."""
         with written_aside(self.path(kind)) as aside:
             table.to_csv(aside, index=False)
+        facts = self._read_own() if self.run_id else {}
+        if "files" in facts:  # The run is finished, so its run.json lists what belongs to it.
+            write_json(self._json, facts | {"files": self._list_files()})
+
+    def _list_files(self) -> dict[str, str]:
+        """The run's tables and what tells whether they are changed."""
+        tables = filter(Path.is_file, map(self.path, TABLES))
+        return {path.name: _checksum(path) for path in tables}
 
     def before_epoch(self, kind: str, epoch: int) -> pd.DataFrame:
         """Return the rows already logged for the epochs before `epoch`."""
         if epoch == 0 or not self.path(kind).is_file():
             return pd.DataFrame()
-        table = pd.read_csv(self.path(kind))
+        table = _read_table(self.path(kind), kind)
         return table[table.epoch < epoch]
 
     def write_run(self, facts: dict[str, Any]) -> None:
-        """Write run.json: what the run was, on what it ran, and how long it took so far."""
+        """Write run.json: what the run was, on what it ran, how long it took so far, its files."""
         write_json(
-            self.home / f"{self.name}_run.json",
-            {"run_name": self.name}
+            self._json,
+            {"run_name": self.name, "run_id": self.run_id}
             | facts
             | {
                 "machine": machine_facts(),
                 "wall_time_s": round(time.perf_counter() - self._start, 1),
                 "peak_memory_mb": peak_memory_mb(),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "files": self._list_files(),
             },
         )
+
+    def finish(self, facts: dict[str, Any]) -> None:
+        """Write run.json once more when all is scored; the checkpoint has served."""
+        self.write_run(facts)
+        self.checkpoint.unlink(missing_ok=True)
 
 
 def find_runs(folder: Path | str) -> dict[str, Path]:
@@ -130,25 +198,45 @@ def read_facts(folder: Path | str, run: str) -> dict[str, Any]:
 
 
 def tables_at(stem: Path) -> dict[str, pd.DataFrame]:
-    """Read the tables whose files begin with `stem`; see `read_run`."""
+    """Read the tables whose files begin with `stem`; see `read_run`.
+
+    A table of another run than run.json tells of, or changed since, is left out with a warning: no
+    one should take two runs for one.
+    """
+    listed = facts_at(stem).get("files")
     paths = {table: stem.with_name(f"{stem.name}_{table}.csv") for table in TABLES}
-    return {table: _read_table(path, table) for table, path in paths.items() if path.exists()}
+    there = {table: path for table, path in paths.items() if path.exists()}
+    for table, path in list(there.items()):
+        if isinstance(listed, dict) and listed.get(path.name) != _checksum(path):
+            warnings.warn(
+                f"{path} is left out: it is not the file that {stem.name}_run.json lists, so it is "
+                "of another run or was changed.",
+                stacklevel=2,
+            )
+            del there[table]
+    return {table: _read_table(path, table) for table, path in there.items()}
+
+
+def is_same_run(stem: Path) -> bool:
+    """Whether the weights beside a run.json are of the run that it tells of, as far as is known."""
+    weights, facts = stem.with_name(f"{stem.name}.safetensors"), facts_at(stem)
+    if not facts.get("run_id") or not weights.is_file():
+        return True
+    try:
+        return read_weight_facts(weights).get("run_id") == facts["run_id"]
+    except BadInput:  # Damaged, or another program's.
+        return False
+
+
+def _checksum(path: Path) -> str:
+    """Of a table's text; git may have changed how its lines end."""
+    return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
 
 
 def facts_at(stem: Path) -> dict[str, Any]:
     """Read the run.json whose name begins with `stem`; see `read_facts`."""
     path = stem.with_name(f"{stem.name}_run.json")
-    if not path.exists():
-        return {}
-    try:
-        facts = json.loads(path.read_text())
-    except ValueError as error:
-        raise BadInput(
-            f"{path} is not JSON ({error}): delete it or write it again.", fault="broken_log"
-        ) from error
-    if not isinstance(facts, dict):
-        raise BadInput(f"{path} does not hold one JSON object: delete it.", fault="broken_log")
-    return facts
+    return read_json_object(path, "broken_log") if path.exists() else {}
 
 
 def _stem_of(folder: Path, run: str) -> Path:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from liverutils.models import save_weights
 from liverutils.runs import RunLogs
+from liverutils.training.scorers import name_slices
 
 STEPS_BETWEEN_CHECKS = 50
 
@@ -64,8 +65,7 @@ class StepLosses(Callback):
     def _stop(self, step: int) -> Never:
         loader = self.dls.train
         rows = loader.order[step * loader.bs : (step + 1) * loader.bs]
-        slices = loader.dataset.slices.iloc[rows.numpy()]
-        named = ", ".join(f"{s.volume}[{s['index']}]" for _, s in slices.iterrows())
+        named = name_slices(loader.dataset.slices.iloc[rows.numpy()])
         raise FloatingPointError(
             f"The loss is {float(self.losses[step])} in epoch {self.epoch}, batch {step} (slices "
             f"{named}): lower the learning rate or look at these slices; the weights of the best "

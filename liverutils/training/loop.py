@@ -7,7 +7,10 @@ from typing import Any
 
 import pandas as pd
 from fastai.callback import schedule  # noqa: F401  (gives Learner its fit_one_cycle)
+from fastai.callback.core import Callback
 
+from liverutils.errors import BadInput
+from liverutils.locks import held_alone
 from liverutils.models import load_weights, network_cost, save_weights
 from liverutils.runs import RunLogs
 from liverutils.slices import SliceLoader
@@ -39,7 +42,8 @@ def train(
     """Train on a one-cycle schedule, log every epoch, and leave the best epoch's weights in place.
 
     After each epoch the run's CSVs, its best weights and a checkpoint are written; a run that died
-    goes on from the checkpoint, which is removed when the run is done.
+    goes on from the checkpoint, also if it died while it was scored. What scores the test patients
+    removes the checkpoint; without `resume` none stays.
 
     Args:
         learn: A learner of this module.
@@ -59,39 +63,57 @@ def train(
 
     Raises:
         FloatingPointError: A loss that is not finite; the sentence names the batch.
+        BadInput: no_epochs; in_use, another process trains a run of this name here;
+            broken_checkpoint; folder_in_use.
     """
+    if epochs < 1 and not minutes:
+        raise BadInput(f"epochs is {epochs}: train for at least 1.", fault="no_epochs")
     facts = run_facts(learn, epochs, minutes)
     facts["training"] |= _schedule_facts(encoder_lr, reduce_on_plateau)
     learn.create_opt()
     learn.opt.set_hyper("lr", slice(encoder_lr, learn.lr) if encoder_lr else learn.lr)
     rates = learning_rates(learn.opt)
-    callbacks = [KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)]
+    keep_best = KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)
+    callbacks: list[Callback] = [keep_best]
     if reduce_on_plateau:
         callbacks.append(ReduceOnPlateau(reduce_on_plateau))
     if tensorboard_dir:
         callbacks.append(TensorBoard(Path(tensorboard_dir), logs.name))
-    checkpoint = Checkpoint(logs.checkpoint, facts)
-    with learn.added_cbs([*callbacks, checkpoint]):
-        learn.first_epoch = checkpoint.load() if resume else 0
-        logs.write("hyperparams", pd.DataFrame([facts["training"] | asdict(learn.settings)]))
-        write_logs = WriteLogs(logs, learn.first_epoch)
-        if minutes:
-            budget = TimeBudget(minutes, logs, learn.first_epoch)
-            with learn.no_bar(), learn.no_logging():  # A bar counts towards a known end.
-                learn.fit(sys.maxsize, rates, cbs=[write_logs, budget])
-        elif reduce_on_plateau:
-            learn.fit(epochs, learning_rates(learn.opt), cbs=write_logs)  # the checkpoint's, if any
-        else:
-            learn.fit_one_cycle(epochs, rates, cbs=write_logs)
-        learn.first_epoch = 0
-    if keep_last:
-        last = logs.weights.with_stem(f"{logs.name}_last")
-        save_weights(learn.model, last, facts | {"run_name": last.stem}, half=True)
-    _finish(learn, logs, facts)
+    checkpoint = Checkpoint(logs.checkpoint, facts, sys.maxsize if minutes else epochs)
+    busy = (
+        f"The run {logs.name} is just being trained in {logs.home}: wait for it, or take another "
+        "run_name."
+    )
+    with held_alone(logs.home / "training", busy):
+        with learn.added_cbs([*callbacks, checkpoint]):
+            learn.first_epoch = checkpoint.load() if resume else 0
+            logs.begin(facts, checkpoint.run_id)
+            checkpoint.run_id = keep_best.facts["run_id"] = logs.run_id
+            logs.write("hyperparams", pd.DataFrame([facts["training"] | asdict(learn.settings)]))
+            write_logs = WriteLogs(logs, learn.first_epoch)
+            if checkpoint.is_done:
+                pass  # It died later, while it was scored.
+            elif minutes:
+                budget = TimeBudget(minutes, logs, learn.first_epoch)
+                with learn.no_bar(), learn.no_logging():  # A bar counts towards a known end.
+                    learn.fit(sys.maxsize, rates, cbs=[write_logs, budget])
+            elif reduce_on_plateau:
+                # At the checkpoint's rates, if there is one.
+                learn.fit(epochs, learning_rates(learn.opt), cbs=write_logs)
+            else:
+                learn.fit_one_cycle(epochs, rates, cbs=write_logs)
+            learn.first_epoch = 0
+        if keep_last:
+            last = logs.weights.with_stem(f"{logs.name}_last")
+            named = {"run_name": last.stem, "run_id": logs.run_id}
+            save_weights(learn.model, last, facts | named, half=True)
+        _finish(learn, logs, facts)
+        if not resume:
+            logs.checkpoint.unlink(missing_ok=True)
 
 
 def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
-    """Take the best epoch's weights and write what the run was; its checkpoint has served."""
+    """Take the best epoch's weights and write what the run was."""
     best, best_facts = load_weights(logs.weights)
     learn.model.load_state_dict(best.state_dict())
     learn.best_epoch = best_facts["epoch"]
@@ -100,13 +122,13 @@ def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
         f"{best_facts['validation_score']:.3f} ({learn.scorer.selected_by})."
     )
     learn.run_facts = facts | {
+        "run_id": logs.run_id,
         "settings": asdict(learn.settings),
         "best_epoch": learn.best_epoch,
         "cost": _cost(learn, logs),
         "scores": _scores_of_kept_epoch(learn),
     }
     logs.write_run(learn.run_facts)
-    logs.checkpoint.unlink(missing_ok=True)
 
 
 def _schedule_facts(encoder_lr: float | None, reduce_on_plateau: int | None) -> dict[str, Any]:

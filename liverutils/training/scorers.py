@@ -30,6 +30,25 @@ class Scorer(Callback):
     order = 40
     scores: dict[str, float]
     selected_by: str
+    _losses: list[Tensor]  # of each batch, times its slices
+
+    def mean_loss(self) -> float:
+        """Return the mean loss over the slices of the validation.
+
+        Raises:
+            FloatingPointError: The loss of a batch is not finite; the sentence names its slices.
+        """
+        losses = torch.stack(self._losses)
+        finite = torch.isfinite(losses)
+        if not finite.all():
+            batch = int((~finite).int().argmax())
+            rows = self.dl.dataset.slices.iloc[batch * self.dl.bs : (batch + 1) * self.dl.bs]
+            raise FloatingPointError(
+                f"The validation loss is {float(losses[batch])} in epoch {self.epoch}, batch "
+                f"{batch} (slices {name_slices(rows)}): lower the learning rate or look at these "
+                "slices; the weights of the best finished epoch are kept."
+            )
+        return losses.sum().item() / len(self.dl.dataset)
 
     @property
     def selection_score(self) -> float:
@@ -44,6 +63,11 @@ class Scorer(Callback):
     def log_row(self, part: str) -> dict[str, float]:
         """Return the scores under the column names of the logs; `part` is "val" or "test"."""
         return {f"{part}_{name}": value for name, value in self.scores.items()}
+
+
+def name_slices(rows: pd.DataFrame) -> str:
+    """Name the slices of a table's rows: the scan, and the slice in it."""
+    return ", ".join(f"{s.volume}[{s['index']}]" for _, s in rows.iterrows())
 
 
 class PatientScores(Scorer):
@@ -76,7 +100,7 @@ class PatientScores(Scorer):
 
     def after_validate(self) -> None:
         """Average over patients."""
-        loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
+        loss = self.mean_loss()
         present = {
             f"dice_present_class_{label}": _dice_where_present(self._counts, label)
             for label in (LIVER, TUMOR)
@@ -131,12 +155,7 @@ class ClassScores(Scorer):
 
     def after_validate(self) -> None:
         """Score the slices together."""
-        loss = torch.stack(self._losses).sum().item() / len(self.dl.dataset)
-        if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"The validation loss of epoch {self.epoch} is {loss}: lower the learning rate; "
-                "the weights of the best finished epoch are kept."
-            )
+        loss = self.mean_loss()
         true = torch.cat(self._true).cpu().numpy()
         probabilities = torch.cat(self._probabilities).cpu().numpy()
         scores = score_classes(true, probabilities)
