@@ -441,6 +441,107 @@ def test_own_scans_that_share_a_name_are_named(tmp_path, tiny_case):
     assert fault_of(find_cases, "folder", tmp_path) == "duplicate_cases"
 
 
+def write_parts(folder, case, liver, tumor, **others):
+    write_nifti(folder / liver, (case.mask > 0).astype(np.uint8), case.affine)
+    write_nifti(folder / tumor, (case.mask == TUMOR).astype(np.uint8), case.affine)
+    for name in others.values():
+        write_nifti(folder / name, (case.image > 300).astype(np.uint8), case.affine)
+
+
+def write_raw_nnunet(folder, case):
+    write_nifti(folder / "imagesTr" / "liver_001_0000.nii.gz", case.image, case.affine)
+    write_nifti(folder / "labelsTr" / "liver_001.nii.gz", case.mask, case.affine)
+
+
+def write_totalsegmentator_data(folder, case):
+    write_nifti(folder / "s0001" / "ct.nii.gz", case.image, case.affine)
+    names = ("liver.nii.gz", "liver_lesions.nii.gz")
+    write_parts(folder / "s0001" / "segmentations", case, *names, bone="spleen.nii.gz")
+
+
+def write_totalsegmentator_output(folder, case):
+    write_nifti(folder / "anna.nii.gz", case.image, case.affine)
+    names = ("liver.nii.gz", "liver_tumor.nii.gz")
+    write_parts(folder / "anna_seg", case, *names, bone="rib_left_1.nii.gz")
+
+
+def write_separate_files(folder, case):
+    write_nifti(folder / "anna.nii.gz", case.image, case.affine)
+    write_parts(folder, case, "anna_liver.nii.gz", "anna_tumour.nii.gz")
+
+
+def write_series_with_separate_files(folder, case):
+    write_dicom_series(folder / "anna" / "dicom", case)
+    write_parts(folder / "anna" / "masks", case, "liver.nii.gz", "tumor.nii.gz")
+
+
+def write_named_differently(suffix):
+    def write(folder, case):
+        write_nifti(folder / "anna.nii.gz", case.image, case.affine)
+        write_nifti(folder / f"anna{suffix}.nii.gz", case.mask, case.affine)
+
+    return write
+
+
+def write_train_and_images(folder, case):
+    write_nifti(folder / "train" / "images" / "anna.nii.gz", case.image, case.affine)
+    write_nifti(folder / "train" / "labels" / "anna.nii.gz", case.mask, case.affine)
+
+
+@pytest.mark.parametrize(
+    ("write", "patient"),
+    [
+        (write_raw_nnunet, "liver_001"),
+        (write_totalsegmentator_data, "s0001"),
+        (write_totalsegmentator_output, "anna"),
+        (write_separate_files, "anna"),
+        (write_series_with_separate_files, "anna"),
+        (write_named_differently("_gt"), "anna"),
+        (write_named_differently(".seg"), "anna"),
+        (write_named_differently("-label"), "anna"),
+        (write_train_and_images, "anna"),
+    ],
+)
+def test_layouts_that_people_have(tmp_path, tiny_case, write, patient):
+    write(tmp_path, tiny_case)
+    (files,) = find_cases("folder", tmp_path)
+    assert files.patient == patient
+    assert np.array_equal(pickle.loads(pickle.dumps(files)).load().mask, tiny_case.mask)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("p1_arterial", "p1_portal"),
+        ("p1_2021-03-04", "p1_2022-11-30"),
+        ("p1_20210304", "p1_20221130"),
+        ("p1/arterial", "p1/portal"),
+        ("p1_visit1", "p1_visit2_venous"),
+        ("train/images/p1_native", "test/images/p1"),
+    ],
+)
+def test_two_scans_of_one_patient_are_one_patient(tmp_path, tiny_case, names):
+    for name in (*names, "p2_arterial"):
+        write_nifti(tmp_path / f"{name}.nii.gz", tiny_case.image, tiny_case.affine)
+    cases = find_cases("folder", tmp_path)
+    assert sorted(case.patient for case in cases) == ["p1", "p1", "p2"]
+    assert len({case.volume for case in cases}) == 3
+
+
+def test_a_scan_named_liver_is_a_scan(tmp_path, tiny_case):
+    for name in ("anna_liver", "bert_liver", "liver_3"):
+        write_nifti(tmp_path / f"{name}.nii.gz", tiny_case.image, tiny_case.affine)
+    assert len(find_cases("folder", tmp_path)) == 3
+
+
+@pytest.mark.parametrize("name", ["tumor01", "livertumor-01", "Liver_Tumour 1", "livertumors"])
+def test_spellings_of_ircadb_tumours(tmp_path, tiny_case, name):
+    write_unpacked_ircadb(tmp_path, tiny_case, [4])
+    masks = tmp_path / "3Dircadb1.4" / "MASKS_DICOM"
+    (masks / "livertumor01").rename(masks / name)
+    assert np.array_equal(find_cases("ircadb", tmp_path)[0].load().mask, tiny_case.mask)
+
+
 def test_own_series_in_zips(tmp_path, tiny_case):
     write_dicom_series(tmp_path / "series", tiny_case)
     for name in ("eve", "finn"):

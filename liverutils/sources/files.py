@@ -24,6 +24,7 @@ class CaseFiles:
         image: NIfTI file, or place of a DICOM series or of PNG slices; may lie in an archive.
         mask: The same for the labels, or None.
         read: Turns these files into a Case.
+        tumor: The tumours' own file where the mask holds only the liver, or None.
     """
 
     source: str
@@ -32,6 +33,7 @@ class CaseFiles:
     image: Path
     mask: Path | None
     read: Callable[["CaseFiles"], Case]
+    tumor: Path | None = None
 
     def load(self) -> Case:
         """Read image and labels. Raises BadInput, with the fault's name, where they are unfit."""
@@ -59,7 +61,9 @@ def fingerprint(cases: Iterable[CaseFiles]) -> str:
     digest = hashlib.sha256()
     for case in cases:
         digest.update(f"{case.source}/{case.patient}/{case.volume}\n".encode())
-    places = {on_disk(place) for case in cases for place in (case.image, case.mask) if place}
+    places = {
+        on_disk(place) for case in cases for place in (case.image, case.mask, case.tumor) if place
+    }
     files = {file for place in places for file in _files_on_disk(place)}
     root = Path(os.path.commonpath([file.parent for file in files]))
     for file in sorted(files, key=lambda file: file.relative_to(root).as_posix()):

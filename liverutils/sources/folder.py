@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from liverutils.errors import BadInput
 from liverutils.scans import (
+    LIVER,
+    TUMOR,
     Case,
     case_from_dicom,
     case_from_nifti,
@@ -19,11 +23,15 @@ from liverutils.scans import (
     read_nifti_mask,
 )
 from liverutils.sources.files import CaseFiles, is_nifti, read_nifti_case
-
-MASK_WORDS = {"mask", "masks", "seg", "segmentation", "segmentations", "label", "labels"}
-
-
-IMAGE_WORDS = {"image", "images", "volume", "volumes", "scan", "scans", "ct", "dicom"}
+from liverutils.sources.names import (
+    CHANNEL,
+    by_name,
+    is_mask,
+    patient_of,
+    scan_name,
+    stem,
+    structure_of,
+)
 
 
 def read_scan(place: Path | str) -> Case:
@@ -41,62 +49,74 @@ def read_scan(place: Path | str) -> Case:
 def find_folder(raw: Path) -> list[CaseFiles]:
     """List one's own scans: every NIfTI file that is no mask, and every folder or zip of DICOM.
 
-    A mask is a NIfTI file with a mark: `mask-NAME`, `NAME_mask`, `masks/NAME` or `NAME/mask`. It
-    belongs to the scan that has the same name without marks. The first folder names the patient; in
-    an archive that is one packed folder, the first below that.
+    A mask is a NIfTI file with a mark: `mask-NAME`, `NAME_mask`, `masks/NAME` or `NAME/mask`, and
+    so with seg, label and gt; or `NAME_liver` and `NAME_tumor`, which together are one. It belongs
+    to the scan that has the same name without marks. nnU-Net's raw folder and the data set and
+    output folders of TotalSegmentator are read too. The first folder that is no split (train, test)
+    names the patient; in an archive that is one packed folder, the first below that.
+
+    Raises:
+        BadInput: duplicate_cases, and what listing the files raises.
     """
     files = list_files(raw)
     own_folder = raw / raw.name.split(".")[0]
     if is_archive(raw) and all(file.is_relative_to(own_folder) for file in files):
         raw = own_folder
-    niftis = [file for file in files if is_nifti(file)]
-    masks = by_name(raw, (file for file in niftis if _is_mask(file)))
-    images = by_name(raw, (file for file in niftis if not _is_mask(file)))
+    niftis = _without_other_channels(file for file in files if is_nifti(file))
     series = by_name(raw, _dicom_places(files))
+    parts = _structures(raw, niftis, series)
+    rest = [file for file in niftis if file not in {*parts["liver"], *parts["tumor"]}]
+    masks = by_name(
+        raw, (file for file in rest if is_mask(file) and not _is_structure(file, parts))
+    )
+    images = by_name(raw, (file for file in rest if not is_mask(file)))
+    livers, tumors = (by_name(raw, parts[part], structure=True) for part in ("liver", "tumor"))
+    masks = {**livers, **masks}
     return [
         CaseFiles(
-            "folder", name.split("/")[0], name.replace("/", "-"), place, masks.get(name), read
+            source="folder",
+            patient=patient_of(name),
+            volume=name.replace("/", "-"),
+            image=place,
+            mask=masks.get(name),
+            read=read_parts if name in livers or name in tumors else read,
+            tumor=tumors.get(name),
         )
         for places, read in ((images, read_nifti_case), (series, _read_dicom_case))
         for name, place in sorted(places.items())
     ]
 
 
-def _is_mask(file: Path) -> bool:
-    words = re.split(r"[-_]", file.name.lower().split(".nii")[0])
-    return not MASK_WORDS.isdisjoint({words[0], words[-1], file.parent.name.lower()})
+def _without_other_channels(niftis: Iterable[Path]) -> list[Path]:
+    """Leave out the channels of nnU-Net's images after the first."""
+    niftis = list(niftis)
+    firsts = {re.sub(CHANNEL, "", stem(f.name)) for f in niftis if stem(f.name).endswith("_0000")}
+    return [
+        file
+        for file in niftis
+        if stem(file.name).endswith("_0000")
+        or re.sub(CHANNEL, "", stem(file.name)) not in firsts
+        or not re.search(CHANNEL, stem(file.name))
+    ]
 
 
-def by_name(raw: Path, places: Iterable[Path]) -> dict[str, Path]:
-    """Return the places by the names of their folders and files, without marks and suffixes.
+def _structures(raw: Path, niftis: list[Path], series: dict[str, Path]) -> dict[str, list[Path]]:
+    """Return the files that hold only the liver or only tumours of a scan that is there too.
 
-    `bert/mask.nii.gz`, `bert_mask.nii` and `segmentation-bert.nii.gz` are all named `bert`.
-
-    Raises:
-        BadInput: duplicate_cases.
+    A file such as `anna_liver.nii.gz` without `anna.nii.gz` is a scan that is named so.
     """
-    named: dict[str, Path] = {}
-    for place in places:
-        parts = map(_without_marks, place.relative_to(raw).parts or (raw.name,))
-        name = "/".join(part for part in parts if part) or raw.name
-        if name in named:
-            raise BadInput(
-                f"{place} and {named[name]} are both scan {name}; rename one.",
-                fault="duplicate_cases",
-            )
-        named[name] = place
-    return named
+    images = {scan_name(raw, file) for file in niftis if not is_mask(file)} | set(series)
+    found: dict[str, list[Path]] = {"liver": [], "tumor": []}
+    for file in niftis:
+        part = structure_of(file)
+        if part and scan_name(raw, file, structure=True) in images - {scan_name(raw, file)}:
+            found[part].append(file)
+    return found
 
 
-def _without_marks(name: str) -> str:
-    """Return `bert` for `bert_mask.nii.gz` and `volume-bert.nii`, and nothing for `images`."""
-    words = re.split(r"([-_])", re.sub(r"\.nii(\.gz)?$|\.zip$", "", name, flags=re.IGNORECASE))
-    marks = MASK_WORDS | IMAGE_WORDS
-    while words and words[0].lower() in marks:
-        words = words[2:]
-    while words and words[-1].lower() in marks:
-        words = words[:-2]
-    return "".join(words)
+def _is_structure(file: Path, parts: dict[str, list[Path]]) -> bool:
+    """Say whether a mask lies beside one of a liver or tumour only: another organ's."""
+    return file.parent in {part.parent for part in parts["liver"]} and is_mask(file.parent / "x")
 
 
 def _dicom_places(files: Iterable[Path]) -> set[Path]:
@@ -127,6 +147,28 @@ def _is_dicom(file: Path) -> bool:
             return stream.read(132)[128:] == b"DICM"
     except BadInput:
         return True  # Whoever reads the series says what is wrong.
+
+
+def read_parts(files: CaseFiles) -> Case:
+    """Read a scan whose liver and tumours lie in a file each; tumours count as liver.
+
+    Raises:
+        BadInput: As `scans.case_from_nifti` and `scans.case_from_dicom`; different_grids.
+    """
+    read = read_nifti_case if is_nifti(files.image) else _read_dicom_case
+    case = read(replace(files, mask=None))
+    labels = np.zeros(case.image.shape, np.uint8)
+    for place, label in ((files.mask, LIVER), (files.tumor, TUMOR)):
+        if place is not None:
+            part, affine = read_nifti_mask(place)
+            check_same_grid(place, case.image.shape, case.affine, part.shape, affine)
+            labels[part > 0] = label
+            labels[part == TUMOR] = TUMOR
+    return replace(case, mask=labels, provenance=files.provenance | _repairs(case))
+
+
+def _repairs(case: Case) -> dict:
+    return {"repairs": case.provenance.get("repairs", {})}
 
 
 def _read_dicom_case(files: CaseFiles) -> Case:

@@ -19,6 +19,10 @@ from liverutils.scans import (
 )
 from liverutils.sources.files import CaseFiles
 
+# livertumor1, livertumor01, liver_tumor-1, tumor01, livertumors: as the publisher and others write
+# it; cysts and tumours of other organs are none.
+TUMOR_NAMES = r"(liver[ _-]?)?tumou?rs?[ _-]?\d*"
+
 
 def find_ircadb(raw: Path) -> list[CaseFiles]:
     """List the patients of 3D-IRCADb-01."""
@@ -69,9 +73,5 @@ def _read_ircadb(files: CaseFiles) -> Case:
 def _liver_and_tumors(structures: Iterable[str]) -> dict[str, int]:
     """Return the label of each structure that is one, tumours last, so that they lie on top."""
     livers = {name: LIVER for name in structures if name.lower() == "liver"}
-    tumors = {
-        name: TUMOR
-        for name in structures
-        if re.fullmatch(r"liver[ _]?tumou?rs?[ _]?\d*", name.lower())
-    }
+    tumors = {name: TUMOR for name in structures if re.fullmatch(TUMOR_NAMES, name.lower())}
     return {**livers, **tumors}

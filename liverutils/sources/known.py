@@ -188,7 +188,8 @@ SOURCES: dict[str, Source] = {
         licence="Yours to know",
         citation="Yours to know",
         url="",
-        layout="NIfTI files, or folders or zips of a DICOM series each, and NAME_mask.nii.gz",
+        layout="NIfTI files, or folders or zips of a DICOM series each, and NAME_mask.nii.gz;"
+        " data/README.md lists all namings",
         find=find_folder,
         by_hand="these scans are your own",
     ),
