@@ -4,6 +4,7 @@ from .data import find_course_cases as find_course_cases
 from .data import load_patient as load_patient
 from .data import open_course_store as open_course_store
 from .exercises import check as check
+from .parameters import check_parameters as check_parameters
 from .repository import repository_root as repository_root
 from .repository import resolve as resolve
 from .results import load_beside_reference as load_beside_reference

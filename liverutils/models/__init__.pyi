@@ -5,6 +5,8 @@ from .build import build_model as build_model
 from .build import count_parameters as count_parameters
 from .cost import network_cost as network_cost
 from .deeplab import ENCODERS as ENCODERS
+from .inputs import InputRule as InputRule
+from .inputs import input_rule as input_rule
 from .losses import TwoTasks as TwoTasks
 from .losses import build_loss as build_loss
 from .multitask import MultiTaskUNet as MultiTaskUNet
