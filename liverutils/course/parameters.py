@@ -79,6 +79,9 @@ RULES: dict[str, Rule] = {
     "out_dir": FOLDER,
     "reference_dir": ANY_TEXT,
     "tensorboard_dir": ANY_TEXT,
+    "target": _one_of(SOURCES),
+    "target_dir": _text("the folder or archive of the data"),
+    "augmentation": _one_of(("plain", "transfer")),
     "view": _one_of(get_args(View)),
     "init": _one_of(("default", "normal")),
     "loss": LOSS,
@@ -144,6 +147,7 @@ COUNTS_OR_NONE = (
     "plateau",
     "seed",
     "split_seed",
+    "target_scans",
 )
 
 
@@ -204,7 +208,7 @@ def _settings(cell: str) -> list[str]:
     computes = any(isinstance(node, ast.Call) for s in statements for node in ast.walk(s))
     if computes or not all(isinstance(statement, ast.Assign) for statement in statements):
         return []
-    targets = [target for statement in statements for target in statement.targets]
+    targets = [t for s in statements if isinstance(s, ast.Assign) for t in s.targets]
     return [target.id for target in targets if isinstance(target, ast.Name)]
 
 

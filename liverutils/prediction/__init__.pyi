@@ -8,6 +8,8 @@ from .cascade import start_from as start_from
 from .classes import LESION as LESION
 from .classes import score_held_out_classes as score_held_out_classes
 from .classes import slice_table as slice_table
+from .elsewhere import score_elsewhere as score_elsewhere
+from .elsewhere import segment_with_agreement as segment_with_agreement
 from .held_out import predict_labels as predict_labels
 from .held_out import predict_slices as predict_slices
 from .held_out import score_held_out as score_held_out

@@ -27,6 +27,7 @@ TABLES = (
     "slices",
     "patients",
     "lesions",
+    "elsewhere",
 )
 
 

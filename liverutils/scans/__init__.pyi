@@ -25,6 +25,7 @@ from .dicom import stack_dicom as stack_dicom
 from .dicom_seg import write_dicom_seg as write_dicom_seg
 from .dicom_write import write_dicom_mask as write_dicom_mask
 from .dicom_write import write_dicom_series as write_dicom_series
+from .grey import grey_to_hu as grey_to_hu
 from .nifti import case_from_nifti as case_from_nifti
 from .nifti import read_nifti_mask as read_nifti_mask
 from .nifti import write_nifti as write_nifti
