@@ -154,8 +154,9 @@ def _remove_remains(target: Path) -> None:
     """Remove what writers of `target` left that were killed on this machine."""
     for path in target.parent.iterdir():
         part = PARTIAL.fullmatch(path.name)
-        is_ours = part and part["target"] == target.name and part["host"] == _this_host()
-        if is_ours and not _is_running(int(part["pid"])):
+        if part is None or (part["target"], part["host"]) != (target.name, _this_host()):
+            continue
+        if not _is_running(int(part["pid"])):
             with suppress(OSError):  # Another user's; or its last process is just ending.
                 _remove(path)
 

@@ -157,7 +157,7 @@ def _is_grid(scan: dict[str, Any]) -> bool:
         and len(size) == 3
         and all(isinstance(side, int | float) and 0 < side < math.inf for side in size)
         for size in sizes
-    ) and all(isinstance(side, int) for side in shape)
+    ) and all(isinstance(side, int) for side in shape or ())
 
 
 def _map_array(folder: Path, name: str, info: dict[str, Any]) -> np.ndarray:
