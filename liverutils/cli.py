@@ -62,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
         help="cut a data set into a slice store",
         description="Cut a data set into a slice store. A scan that cannot be read stops it;"
         " whether what is read makes sense, `liverutils verify` tells, so run that first. The"
-        " source `folder` takes NAME.nii.gz with NAME_mask (_seg, _gt, .seg), NAME_liver and NAME_tumor,"
-        " images/ with labels/, NAME/ct with NAME/mask, nnU-Net's imagesTr/NAME_0000 with"
-        " labelsTr/NAME, TotalSegmentator's NAME/ct with NAME/segmentations/liver, and folders or"
-        " zips of a DICOM series each; data/README.md has the table.",
+        " source `folder` takes NAME.nii.gz with NAME_mask (_seg, _gt, .seg), NAME_liver and"
+        " NAME_tumor, images/ with labels/, NAME/ct with NAME/mask, nnU-Net's imagesTr/NAME_0000"
+        " with labelsTr/NAME, TotalSegmentator's NAME/ct with NAME/segmentations/liver, and"
+        " folders or zips of a DICOM series each; data/README.md has the table.",
     )
     _add_source(prepare)
     prepare.add_argument("--out", type=Path, required=True, help="folder of the store")
