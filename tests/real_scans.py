@@ -1,0 +1,35 @@
+"""What networks that saw phantoms only make of real scans: `python -m tests.real_scans --help`.
+
+The scans are not part of this repository; whoever has a data set gives its folder or archive. Only
+numbers leave this command.
+"""
+
+import argparse
+from pathlib import Path
+
+from liverutils.prediction import load_network, score_elsewhere
+from liverutils.sources import find_cases
+
+SHOWN = ["patient", "agreement", "liver_dice", "liver_hd95_mm", "tumor_dice", "tumor_recall"]
+
+
+def main() -> None:
+    """Print a table for each network and data set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", type=Path, nargs="+", help="logs/RUN/RUN.safetensors")
+    for source in ("ircadb", "lits-png", "chaos", "folder"):
+        parser.add_argument(f"--{source}", type=Path, help=f"folder or archive of {source}")
+    options = vars(parser.parse_args())
+    weights = options.pop("weights")
+    for path in weights:
+        network = load_network(path)
+        for name, place in options.items():
+            if place:
+                source = name.replace("_", "-")
+                scores = score_elsewhere(network, find_cases(source, place))
+                print(f"\n{path.stem} on {source}: liver Dice {scores.liver_dice.mean():.3f}")
+                print(scores[SHOWN].round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
