@@ -1,17 +1,12 @@
 """CT series in DICOM, in and out, and every way in which one can be wrong."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pydicom
-from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
-from pydicom.tag import Tag
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -19,13 +14,27 @@ from pydicom.uid import (
 )
 
 from liverutils.errors import BadInput
-from liverutils.scans.archives import list_files, read_files
-from liverutils.scans.case import LOWEST_HU, Case, clip_padding, turn_to_ras
+from liverutils.scans.case import (
+    LOWEST_HU,
+    Case,
+    check_body_size,
+    clip_padding,
+    turn_to_ras,
+)
+from liverutils.scans.damage import damage_named
+from liverutils.scans.dicom_files import (
+    Slice,
+    Slices,
+    Sorted,
+    name_files,
+    optional_numbers,
+    sort_files,
+    values_of,
+    whole_numbers,
+)
+from liverutils.scans.dicom_positions import sort_slices
 
 UNCOMPRESSED = (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
-
-
-GEOMETRY_TAGS = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
 
 
 class _StoredAs(NamedTuple):
@@ -43,9 +52,8 @@ class _StoredAs(NamedTuple):
     padding: int | None
 
 
-STORED_AS_TAGS = (
+WHOLE_NUMBER_TAGS = (
     *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation"),
-    *("RescaleSlope", "RescaleIntercept", "PixelPaddingValue"),
 )
 
 
@@ -71,35 +79,28 @@ def case_from_dicom(
     )
 
 
-def read_dicom_slices(place: Path) -> list[tuple[Path, Dataset]]:
+def read_dicom_slices(place: Path) -> Slices:
     """Read the one series in a folder or archive, sorted towards the head, feet or side.
 
-    Files that are not DICOM, and DICOM files without a picture (DICOMDIR, reports), are passed
-    over. Slices are ordered by ImagePositionPatient along the normal of ImageOrientationPatient.
-    The checks follow the errors that icometrix/dicom2nifti names.
+    Slices are ordered by ImagePositionPatient along the normal of ImageOrientationPatient. Other
+    objects (SEG, reports, PET, captures) and files that are not DICOM are passed over and named in
+    the result; a slice that cannot be read is a fault, as the scan would lack it. The checks follow
+    the errors that icometrix/dicom2nifti names, and look at every slice.
 
     Raises:
-        BadInput: no_dicom, not_ct, localizer, multi_frame, two_series, no_positions,
-            mixed_directions, single_slice, duplicate_slices, missing_slices, uneven_slices,
-            gantry_tilt.
+        BadInput: no_dicom, damaged_slices, not_ct, not_grey, localizer, multi_frame, two_series,
+            wrong_unit; as `dicom_positions.sort_slices`.
     """
-    slices = [
-        (path, dataset)
-        for path, content in read_files(list_files(place))
-        if (dataset := _parse_dicom(content)) is not None
-    ]
-    datasets = [dataset for _, dataset in slices]
-    _check_series(place, datasets)
-    distances = _distances(datasets)
-    order = np.argsort(distances, kind="stable")
-    slices = [slices[index] for index in order]
-    _check_positions(place, [dataset for _, dataset in slices], distances[order])
-    return slices
+    found = sort_files(place)
+    _check_series(place, found)
+    slices = sort_slices(place, found.slices)
+    rows, columns = (whole_numbers(slices[:1], name)[0] or 0 for name in ("Rows", "Columns"))
+    affine = dicom_affine([dataset for _, dataset in slices])
+    check_body_size(place, (columns, rows, len(slices)), affine)
+    return Slices(slices, found.repairs())
 
 
-def stack_dicom(
-    slices: list[tuple[Path, Dataset]],
-) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
+def stack_dicom(slices: Slices) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:
     """Turn the slices of a CT series into HU.
 
     Where RescaleSlope and RescaleIntercept are missing, stored values without any negative one are
@@ -116,6 +117,7 @@ def stack_dicom(
     stored_as = _stored_as(slices)
     volume = np.empty((len(slices), stored_as[0].rows, stored_as[0].columns), np.int16)
     repairs, intercept = _missing_rescale(slices, stored_as)
+    repairs |= slices.repairs
     if stored_as[0].syntax in JPEG2000TransferSyntaxes:
         repairs["jpeg2000"] = "decompressed"
     while slices:
@@ -143,134 +145,75 @@ def read_dicom_mask(place: Path) -> tuple[np.ndarray, np.ndarray]:
     return turn_to_ras(stack.view(np.uint8).T, affine)
 
 
-def _parse_dicom(content: bytes) -> Dataset | None:
-    try:
-        # The dataset holds on to an open file, and with it the content a second time.
-        with io.BytesIO(content) as file:
-            dataset = pydicom.dcmread(file)
-    except InvalidDicomError:
-        return None
-    return dataset if "PixelData" in dataset else None
-
-
-def _values(datasets: Sequence[Dataset], keyword: str) -> list[Any]:
-    """Return one attribute of each dataset, None where it is missing.
-
-    Slices of a series share most attributes. What is stored alike is converted once, since pydicom
-    takes longer to convert a series than to read it.
-    """
-    tag = Tag(keyword)
-    converted: dict[tuple[Any, ...], Any] = {}
-
-    def value(dataset: Dataset) -> Any:
-        if tag not in dataset:
-            return None
-        element = dataset.get_item(tag)
-        if not isinstance(element, RawDataElement):
-            return element.value
-        stored = element.VR, element.is_little_endian, element.value
-        if stored not in converted:
-            converted[stored] = dataset[tag].value
-        return converted[stored]
-
-    return [value(dataset) for dataset in datasets]
-
-
-def _stored_as(slices: list[tuple[Path, Dataset]]) -> list[_StoredAs]:
-    datasets = [dataset for _, dataset in slices]
-    syntaxes = _values([dataset.file_meta for dataset in datasets], "TransferSyntaxUID")
-    columns = [_values(datasets, tag) for tag in STORED_AS_TAGS]
+def _stored_as(slices: Sequence[Slice]) -> list[_StoredAs]:
+    syntaxes = [dataset.file_meta.get("TransferSyntaxUID") for _, dataset in slices]
+    columns: list[list[Any]] = [whole_numbers(slices, tag) for tag in WHOLE_NUMBER_TAGS]
+    columns += [optional_numbers(slices, tag) for tag in ("RescaleSlope", "RescaleIntercept")]
+    columns.append(whole_numbers(slices, "PixelPaddingValue"))
     return [_StoredAs(*row) for row in zip(syntaxes, *columns, strict=True)]
 
 
-def _check_series(place: Path, datasets: list[Dataset]) -> None:
-    if not datasets:
-        raise BadInput(f"{place} holds no DICOM pictures; check the path.", fault="no_dicom")
-    if any("LOCALIZER" in (kind or ()) for kind in _values(datasets, "ImageType")):
+def _check_series(place: Path, found: Sorted) -> None:
+    slices = found.slices
+    if found.damaged:
         raise BadInput(
-            f"{place} holds a localizer beside the series; move it out of the folder.",
-            fault="localizer",
+            f"{place} holds what cannot be read, {name_files(found.damaged)}; copy or export the"
+            " series again.",
+            fault="damaged_slices",
         )
-    if any(modality != "CT" for modality in _values(datasets, "Modality")):
-        raise BadInput(f"{place} is not a CT series; give a CT scan.", fault="not_ct")
-    if any(int(frames or 1) > 1 for frames in _values(datasets, "NumberOfFrames")):
+    if not slices:
+        others = {**found.objects, **found.unknown}
+        instead = f", but {name_files(others)}" if others else ""
         raise BadInput(
-            f"{place} holds multi-frame DICOM; convert it to one file per slice.",
-            fault="multi_frame",
+            f"{place} holds no DICOM pictures{instead}; check the path.", fault="no_dicom"
         )
-    _check_one_series(place, datasets)
-    if not all(value for tag in GEOMETRY_TAGS for value in _values(datasets, tag)):
-        raise BadInput(
-            f"{place} has slices without {', '.join(GEOMETRY_TAGS)}; export the series again.",
-            fault="no_positions",
-        )
-    orientations = np.array(_values(datasets, "ImageOrientationPatient"), float)
-    if np.abs(orientations - orientations[0]).max() > 1e-3:
-        raise BadInput(
-            f"{place} holds slices of different orientations; give one axial series.",
-            fault="mixed_directions",
-        )
-    if len(datasets) < 2:
-        raise BadInput(
-            f"{place} holds one slice; give a volume of at least two.", fault="single_slice"
-        )
+    for (path, _), kind in zip(slices, values_of(slices, "ImageType"), strict=True):
+        if "LOCALIZER" in (kind or ()):
+            raise BadInput(
+                f"{path} is a localizer beside the series; move it out of the folder.",
+                fault="localizer",
+            )
+    for (path, dataset), modality in zip(slices, values_of(slices, "Modality"), strict=True):
+        if modality != "CT":
+            kind = dataset.SOPClassUID.name if "SOPClassUID" in dataset else "unknown kind"
+            raise BadInput(
+                f"{path} is not CT but {modality or 'without modality'} ({kind}); give a CT scan.",
+                fault="not_ct",
+            )
+    for (path, _), frames in zip(slices, whole_numbers(slices, "NumberOfFrames"), strict=True):
+        if (frames or 1) > 1:
+            raise BadInput(
+                f"{path} is multi-frame DICOM; convert it to one file per slice.",
+                fault="multi_frame",
+            )
+    for (path, _), samples in zip(slices, whole_numbers(slices, "SamplesPerPixel"), strict=True):
+        if (samples or 1) > 1:
+            raise BadInput(
+                f"{path} holds a picture in colours, and CT is grey; export the series itself.",
+                fault="not_grey",
+            )
+    _check_one_series(place, slices)
 
 
-def _check_one_series(place: Path, datasets: list[Dataset]) -> None:
-    series = set(_values(datasets, "SeriesInstanceUID"))
-    shapes = set(zip(*(_values(datasets, tag) for tag in ("Rows", "Columns")), strict=True))
+def _check_one_series(place: Path, slices: Sequence[Slice]) -> None:
+    uids = [str(uid) for uid in values_of(slices, "SeriesInstanceUID")]
+    first = dict(zip(reversed(uids), reversed(slices), strict=True))
     # Some anonymisers, that of CHAOS among them, give every slice a series of its own.
-    is_split = 1 < len(series) < len(datasets)
-    if is_split or len(shapes) > 1:
+    if 1 < len(first) < len(slices):
+        each = [f"{uids.count(uid)} files as {path.name}" for uid, (path, _) in first.items()]
         raise BadInput(
-            f"{place} holds {len(series)} series; keep one of them in the folder.",
+            f"{place} holds {len(first)} series ({', '.join(sorted(each)[:4])}); keep one of them"
+            " in the folder.",
             fault="two_series",
         )
-
-
-def _distances(datasets: list[Dataset]) -> np.ndarray:
-    """Return each slice's distance in mm from the origin, along the normal of the slices."""
-    positions = np.array(_values(datasets, "ImagePositionPatient"), float)
-    return positions @ _normal(datasets[0])
-
-
-def _normal(dataset: Dataset) -> np.ndarray:
-    cosines = np.array(dataset.ImageOrientationPatient, float)
-    return np.cross(cosines[:3], cosines[3:])
-
-
-def _check_positions(place: Path, datasets: list[Dataset], distances: np.ndarray) -> None:
-    """Check slices that are sorted by their distances."""
-    gaps = np.diff(distances)
-    gap = float(np.median(gaps))
-    if gaps.min() < 0.01:
-        raise BadInput(
-            f"{place} holds two slices at {distances[gaps.argmin()]:.2f} mm; remove one series or"
-            " copy.",
-            fault="duplicate_slices",
-        )
-    if gaps.max() > 1.5 * gap:
-        raise BadInput(
-            f"{place} lacks slices after {distances[gaps.argmax()]:.2f} mm ({gaps.max():.2f} mm to"
-            f" the next, {gap:.2f} mm elsewhere); export the series again.",
-            fault="missing_slices",
-        )
-    if np.abs(gaps - gap).max() > max(0.05 * gap, 0.02):
-        raise BadInput(
-            f"{place} has slices {gaps.min():.2f} to {gaps.max():.2f} mm apart; resample it to"
-            " even spacing.",
-            fault="uneven_slices",
-        )
-    first, last = (np.array(datasets[end].ImagePositionPatient, float) for end in (0, -1))
-    tilt = np.degrees(
-        np.arccos(min((last - first) @ _normal(datasets[0]) / np.linalg.norm(last - first), 1.0))
-    )
-    if tilt > 0.5:
-        raise BadInput(
-            f"{place} was scanned with the gantry tilted by {tilt:.1f} degrees; resample it"
-            " upright.",
-            fault="gantry_tilt",
-        )
+    sizes = list(zip(*(whole_numbers(slices, tag) for tag in ("Rows", "Columns")), strict=True))
+    for (path, _), size in zip(slices, sizes, strict=True):
+        if size != sizes[0]:
+            raise BadInput(
+                f"{path} has {size[0]} x {size[1]} pixels and {slices[0][0].name} {sizes[0][0]} x"
+                f" {sizes[0][1]}: two series; keep one of them in the folder.",
+                fault="two_series",
+            )
 
 
 def dicom_affine(datasets: list[Dataset]) -> np.ndarray:
@@ -292,18 +235,21 @@ def dicom_affine(datasets: list[Dataset]) -> np.ndarray:
 
 def _pixels(path: Path, dataset: Dataset, stored_as: _StoredAs) -> np.ndarray:
     """Return the stored values (rows, columns); they may be read-only."""
-    try:
+    shape = (stored_as.rows, stored_as.columns)
+    with damage_named(path, "export it again, uncompressed", "unreadable_pixels"):
         if not _is_plain(stored_as):
-            return pixel_array(dataset, view_only=True)
-        shape, kind = (stored_as.rows, stored_as.columns), "i" if stored_as.is_signed else "u"
-        dtype = f"<{kind}{(stored_as.bits_allocated or 0) // 8}"
-        return np.frombuffer(dataset.PixelData, dtype, shape[0] * shape[1]).reshape(shape)
-    except (ValueError, RuntimeError, NotImplementedError, AttributeError) as error:
+            pixels = pixel_array(dataset, view_only=True)
+        else:
+            kind = "i" if stored_as.is_signed else "u"
+            dtype = f"<{kind}{(stored_as.bits_allocated or 0) // 8}"
+            pixels = np.frombuffer(dataset.PixelData, dtype, shape[0] * shape[1]).reshape(shape)
+    if pixels.shape != shape:
         raise BadInput(
-            f"{path} cannot be decoded ({str(error).splitlines()[0]}); export it again,"
-            " uncompressed.",
+            f"{path} holds a picture of {pixels.shape} pixels where {shape} were announced; export"
+            " it again.",
             fault="unreadable_pixels",
-        ) from error
+        )
+    return pixels
 
 
 def _is_plain(stored_as: _StoredAs) -> bool:
@@ -318,7 +264,7 @@ def _is_plain(stored_as: _StoredAs) -> bool:
 
 
 def _missing_rescale(
-    slices: list[tuple[Path, Dataset]], stored_as: list[_StoredAs]
+    slices: Sequence[Slice], stored_as: list[_StoredAs]
 ) -> tuple[dict[str, str], int]:
     """Return the intercept to take for slices that have none, and the repair that this is."""
     lowest = [

@@ -46,6 +46,13 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "mixed_orientations": ("warning", "Image and labels were stored turned; both are RAS now."),
     # DICOM
     "no_dicom": ("error", "The folder holds no DICOM pictures; check the path."),
+    "damaged_slices": ("error", "Slices cannot be read, so the scan is not whole; copy it again."),
+    "bad_header": ("error", "A slice's header holds what cannot be; export the series again."),
+    "mixed_spacing": ("error", "Slices have pixels of different sizes; give one reconstruction."),
+    "two_phases": ("error", "A series holds several phases; give one of them."),
+    "two_volumes": ("error", "A series holds two sub-volumes; give one of them."),
+    "other_objects": ("warning", "Beside the series lie other objects, which were passed over."),
+    "passed_over": ("warning", "Files that are not DICOM were passed over."),
     "not_ct": ("error", "The series is not CT; give a CT scan."),
     "localizer": ("error", "A localizer lies beside the series; move it out of the folder."),
     "multi_frame": ("error", "The file holds many frames; convert it to one file per slice."),
