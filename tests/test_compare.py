@@ -224,7 +224,7 @@ def test_patients_are_matched_by_name_not_by_row():
 
 def test_more_comparisons_need_more_evidence():
     runs = {name: run_of(name, scores_of(i, gain=0.005 * i)) for i, name in enumerate("ABC")}
-    pairs = compare_runs(runs, n=200)
+    pairs = compare_runs(runs)
     assert list(zip(pairs["run"], pairs["other"], strict=True)) == [
         ("A", "B"),
         ("A", "C"),
@@ -232,7 +232,7 @@ def test_more_comparisons_need_more_evidence():
     ]
     assert (pairs["p_holm"] >= pairs["p"]).all()
     assert pairs["p_holm"].min() == pytest.approx(3 * pairs["p"].min())
-    against = compare_runs(runs, baseline="A", n=200)
+    against = compare_runs(runs, baseline="A")
     assert list(zip(against["run"], against["other"], strict=True)) == [("B", "A"), ("C", "A")]
     assert against["p_holm"].min() == pytest.approx(2 * against["p"].min())
 
@@ -245,15 +245,9 @@ def test_holm_by_hand():
 def test_the_interval_covers_the_true_difference_as_often_as_it_says():
     rng = np.random.default_rng(0)
     draws = [rng.normal(0.1, 0.2, 40) for _ in range(200)]
-    pairs = [compare_pair(draw, np.zeros(40), n=300) for draw in draws]
+    pairs = [compare_pair(draw, np.zeros(40)) for draw in draws]
     covered = np.mean([pair["low"] <= 0.1 <= pair["high"] for pair in pairs])
     assert 0.89 <= covered <= 0.99
-
-
-def test_a_seed_gives_the_same_interval():
-    runs = {"A": run_of("A", scores_of(1)), "B": run_of("B", scores_of(2))}
-    pd.testing.assert_frame_equal(compare_runs(runs, seed=3), compare_runs(runs, seed=3))
-    assert not compare_runs(runs, seed=3).equals(compare_runs(runs, seed=4))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +300,7 @@ def test_scores_of_logged_runs(tmp_path):
         facts = {"data": {"fingerprint": "abc"}, "split": {"test": ["p0", "p1", "p2", "p3"]}}
         (tmp_path / f"{run}_run.json").write_text(json.dumps(facts))
     (tmp_path / "Alien_val.csv").write_text("epoch,val_loss\n0,1\n")
-    table = score_table(load_runs(tmp_path), n=200).set_index(["run", "structure", "score"])
+    table = score_table(load_runs(tmp_path)).set_index(["run", "structure", "score"])
     assert table.loc[("Good", "tumor", "dice"), "mean"] == 1
     assert table.loc[("Poor", "tumor", "dice"), "mean"] < 1
     assert table.loc[("Poor", "tumor", "hd95_mm"), "unknown"] == 4

@@ -13,7 +13,7 @@ from liverutils.course.repository import repository_root
 from liverutils.files import written_aside
 from liverutils.prediction import LESION
 from liverutils.runs import LoggedRun, choose, comparable_groups, load_runs, read_catalogue
-from liverutils.scoring import SLICE_CLASSES, Interval, bootstrap_interval, bootstrap_roc
+from liverutils.scoring import SLICE_CLASSES, Interval, bootstrap_auc, mean_interval
 
 SEGMENTATION = ("patients.liver_dice", "lesions.found", "cost.ms_per_slice")
 
@@ -125,8 +125,8 @@ def _segmentation_row(run: LoggedRun) -> dict[str, str]:
     patients = run.tables["patients"]
     return {
         "run": _link(run),
-        "liver Dice": _interval(bootstrap_interval(patients.liver_dice)),
-        "tumour Dice": _interval(bootstrap_interval(patients.tumor_dice)),
+        "liver Dice": _interval(mean_interval(patients.liver_dice)),
+        "tumour Dice": _interval(mean_interval(patients.tumor_dice)),
         "lesions found": _lesions_found(run),
         "liver HD95, mm": f"{patients.liver_hd95_mm.mean():.1f}",
     } | _costs(run)
@@ -134,10 +134,11 @@ def _segmentation_row(run: LoggedRun) -> dict[str, str]:
 
 def _class_row(run: LoggedRun) -> dict[str, str]:
     patients, slices = run.tables["patients"], run.tables["slices"]
-    lesion = bootstrap_roc(slices.true == LESION, slices[SLICE_CLASSES[LESION]], slices.patient).auc
+    has_lesion = slices.true == LESION
+    lesion = bootstrap_auc(has_lesion, slices[SLICE_CLASSES[LESION]], slices.patient)
     return {
         "run": _link(run),
-        "accuracy": _interval(bootstrap_interval(patients.accuracy, patients.slices)),
+        "accuracy": _interval(mean_interval(patients.accuracy, patients.slices)),
         "AUC lesion or none": _interval(lesion),
     } | _costs(run)
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from liverutils.figures.style import CLASS_COLOURS, LIVER_COLOUR, STRUCTURE_NAMES, TUMOR_COLOUR
-from liverutils.scoring import SLICE_CLASSES, bootstrap_interval
+from liverutils.scoring import SLICE_CLASSES, mean_interval
 
 
 def plot_training(frames: Mapping[str, pd.DataFrame]) -> Figure:
@@ -91,15 +91,14 @@ def _plot_scores(ax: Axes, rows: pd.DataFrame, scores: Mapping[str, tuple[str, s
     ax.legend()
 
 
-def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice", seed: int = 0) -> Figure:
-    """Plot one dot per patient for liver and tumour, and the mean with its bootstrap interval.
+def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice") -> Figure:
+    """Plot one dot per patient for liver and tumour, and the mean with its 95 % interval.
 
     A hollow dot is a patient whose score is decided by `scoring.empty_mask_rule`.
 
     Args:
         patients: One row per patient, with the columns of `scoring.score_patient`.
         score: One that runs from 0 to 1: dice, iou, precision, recall or surface_dice_2mm.
-        seed: Of the bootstrap.
     """
     figure, ax = plt.subplots(figsize=(8.0, 2.8))
     colours = {"liver": LIVER_COLOUR, "tumor": TUMOR_COLOUR}
@@ -110,7 +109,7 @@ def plot_patient_scores(patients: pd.DataFrame, *, score: str = "dice", seed: in
         heights = row + np.linspace(-0.15, 0.15, len(values))
         ax.plot(values[~ruled], heights[~ruled], "o", color=colour)
         ax.plot(values[ruled], heights[ruled], "o", color=colour, markerfacecolor="none")
-        mean, low, high = bootstrap_interval(values, seed=seed)
+        mean, low, high = mean_interval(values)
         ax.plot([low, high], [row + 0.32] * 2, color="black", linewidth=2)
         ax.plot(mean, row + 0.32, "D", color="black")
         labels.append(f"{STRUCTURE_NAMES[structure]}\n{mean:.2f} ({low:.2f} to {high:.2f})")

@@ -11,7 +11,7 @@ from torch import Tensor
 from liverutils.prediction.held_out import predict_slices, score_held_out
 from liverutils.runs import RunLogs
 from liverutils.scans import TUMOR, VIEW_AXES, View
-from liverutils.scoring import Interval, bootstrap_roc, score_patient
+from liverutils.scoring import Interval, bootstrap_auc, score_patient
 from liverutils.slices import SliceSet, SliceStore
 from liverutils.training import CourseLearner
 
@@ -118,7 +118,7 @@ def _detection_row(table: pd.DataFrame, score: str) -> dict[str, float]:
     tumor = table.label == TUMOR
     interval = Interval(np.nan, np.nan, np.nan)
     if tumor.any() and not tumor.all():
-        interval = bootstrap_roc(tumor, table[score], table.patient).auc
+        interval = bootstrap_auc(tumor, table[score], table.patient)
     area = dict(zip(("auc", "low", "high"), interval, strict=True))
     return {"cases": len(table), "with_tumor": int(tumor.sum())} | area
 

@@ -8,10 +8,10 @@ from scipy.stats import wilcoxon
 
 from liverutils.errors import BadInput
 from liverutils.runs.logged import LoggedRun
-from liverutils.scoring import bootstrap_interval, summarise
+from liverutils.scoring import mean_interval, summarise
 
 
-def score_table(runs: dict[str, LoggedRun], *, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
+def score_table(runs: dict[str, LoggedRun]) -> pd.DataFrame:
     """Summarise the held-out patients of every run: `scoring.summarise` with the column `run`.
 
     Runs without scored patients are left out.
@@ -21,10 +21,7 @@ def score_table(runs: dict[str, LoggedRun], *, n: int = 10_000, seed: int = 0) -
     """
     scored = {name: run for name, run in runs.items() if "patients" in run.tables}
     check_comparable(scored)
-    rows = [
-        summarise(run.tables["patients"], n=n, seed=seed).assign(run=name)
-        for name, run in scored.items()
-    ]
+    rows = [summarise(run.tables["patients"]).assign(run=name) for name, run in scored.items()]
     return pd.concat(rows, ignore_index=True)
 
 
@@ -80,8 +77,6 @@ def compare_runs(
     score: str = "liver_dice",
     *,
     baseline: str | None = None,
-    n: int = 10_000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Compare runs pair by pair on the same patients.
 
@@ -89,12 +84,10 @@ def compare_runs(
         runs: Two or more, scored on the same patients of the same data.
         score: Column of `<run>_patients.csv`.
         baseline: Compare every other run with this one only; by default every pair.
-        n: Bootstrap samples.
-        seed: Of the draw.
 
     Returns:
         One row per pair: `run`, `other`, `score`, `patients`; `difference`, the mean over patients
-        of run − other, with `low` and `high` of its paired bootstrap interval; `p` of Wilcoxon's
+        of run − other, with `low` and `high` of its paired 95 % interval; `p` of Wilcoxon's
         signed-rank test, two-sided; `p_holm`, corrected for the number of rows. With five patients
         or fewer p cannot fall below 0.06.
 
@@ -117,7 +110,7 @@ def compare_runs(
     )
     table = pd.DataFrame(
         {"run": run, "other": other, "score": score}
-        | compare_pair(scores[run].to_numpy(), scores[other].to_numpy(), n=n, seed=seed)
+        | compare_pair(scores[run].to_numpy(), scores[other].to_numpy())
         for run, other in pairs
     )
     return table.assign(p_holm=holm(table["p"].to_numpy()))
@@ -147,12 +140,10 @@ def paired_scores(runs: dict[str, LoggedRun], score: str) -> pd.DataFrame:
     return scores
 
 
-def compare_pair(
-    scores: np.ndarray, others: np.ndarray, *, n: int = 10_000, seed: int = 0
-) -> dict[str, float]:
+def compare_pair(scores: np.ndarray, others: np.ndarray) -> dict[str, float]:
     """Compare two scores of the same patients in the same order; see `compare_runs`."""
     differences = scores - others
-    interval = bootstrap_interval(differences, n=n, seed=seed)
+    interval = mean_interval(differences, scale="difference")
     # The test is undefined where no patient differs at all.
     p = wilcoxon(differences).pvalue if differences.any() else 1.0
     return {

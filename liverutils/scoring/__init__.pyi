@@ -1,6 +1,7 @@
 """Scores by patient, lesion and slice, each with an interval."""
 
 from .classes import Roc as Roc
+from .classes import bootstrap_auc as bootstrap_auc
 from .classes import bootstrap_roc as bootstrap_roc
 from .classes import calibration_bins as calibration_bins
 from .classes import expected_calibration_error as expected_calibration_error
@@ -11,7 +12,7 @@ from .counts import PatientCounts as PatientCounts
 from .counts import score_images as score_images
 from .folders import evaluate_masks as evaluate_masks
 from .intervals import Interval as Interval
-from .intervals import bootstrap_interval as bootstrap_interval
+from .intervals import mean_interval as mean_interval
 from .lesions import label_lesions as label_lesions
 from .lesions import lesion_summary as lesion_summary
 from .lesions import nearest_look_alike as nearest_look_alike

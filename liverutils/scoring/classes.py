@@ -134,17 +134,10 @@ def bootstrap_roc(
     Raises:
         BadInput: All slices are positive, or none is.
     """
-    positive, score = np.asarray(positive, bool), np.asarray(score, float)
-    if positive.all() or not positive.any():
-        raise BadInput(
-            f"No ROC curve: {positive.sum()} of {len(positive)} slices are positive; score "
-            "patients with slices of both kinds.",
-            fault="one_class",
-        )
+    positive, score = _as_two_groups(positive, score)
     rates = np.linspace(0, 1, 101)
     codes, names = pd.factorize(np.asarray(groups))
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n)[:, codes]
+    draws = _draw_patients(len(names), n, seed)[:, codes]
     both = draws[:, positive].any(1) & draws[:, ~positive].any(1)
     curves = [_weighted_roc(positive, score, weights, rates) for weights in draws[both]]
     tails = np.quantile(curves, [(1 - level) / 2, (1 + level) / 2], axis=0)
@@ -153,6 +146,53 @@ def bootstrap_roc(
     *sensitivity, area = _weighted_roc(positive, score, np.ones(len(score)), rates)
     interval = Interval(area, *map(float, tails[:, -1]))
     return Roc(rates, np.array(sensitivity), tails[0, :-1], tails[1, :-1], interval)
+
+
+def bootstrap_auc(
+    positive: np.ndarray,
+    score: np.ndarray,
+    groups: Sequence[str],
+    *,
+    n: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """The area and the interval of `bootstrap_roc` without the curve, and much sooner.
+
+    The area is the share of pairs in which the positive slice has the higher score, ties counting
+    half (Mann and Whitney). Pairs are counted once for each two patients; a draw only weighs them.
+    """
+    positive, score = _as_two_groups(positive, score)
+    codes, names = pd.factorize(np.asarray(groups))
+    higher = np.sign(score[positive][:, None] - score[~positive][None]) / 2 + 0.5
+    wins, of = np.zeros((2, len(names), len(names)))
+    pairs = np.ix_(codes[positive], codes[~positive])
+    np.add.at(wins, pairs, higher)
+    np.add.at(of, pairs, 1)
+    draws = _draw_patients(len(names), n, seed).astype(float)
+    won, all_pairs = (np.einsum("ni,ij,nj->n", draws, table, draws) for table in (wins, of))
+    area = float(wins.sum() / of.sum())
+    if len(names) < 2:
+        return Interval(area, np.nan, np.nan)
+    areas = won[all_pairs > 0] / all_pairs[all_pairs > 0]
+    return Interval(area, *map(float, np.quantile(areas, [(1 - level) / 2, (1 + level) / 2])))
+
+
+def _as_two_groups(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    positive, score = np.asarray(positive, bool), np.asarray(score, float)
+    if positive.all() or not positive.any():
+        raise BadInput(
+            f"No ROC curve: {positive.sum()} of {len(positive)} slices are positive; score "
+            "patients with slices of both kinds.",
+            fault="one_class",
+        )
+    return positive, score
+
+
+def _draw_patients(patients: int, n: int, seed: int) -> np.ndarray:
+    """How often each patient is drawn in each of `n` samples: (n, patients)."""
+    chances = np.full(patients, 1 / patients)
+    return np.random.default_rng(seed).multinomial(patients, chances, size=n)
 
 
 def _weighted_roc(

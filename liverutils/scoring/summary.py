@@ -4,20 +4,18 @@ import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.scoring.intervals import Interval, bootstrap_interval
-from liverutils.scoring.names import SCORES, STRUCTURES
+from liverutils.scoring.intervals import Interval, Scale, mean_interval
+from liverutils.scoring.names import DISTANCES, SCORES, STRUCTURES
 
 
-def summarise(patients: pd.DataFrame, *, n: int = 10_000, seed: int = 0) -> pd.DataFrame:
+def summarise(patients: pd.DataFrame) -> pd.DataFrame:
     """Average the scores of a run over its patients.
 
     Args:
         patients: One row per patient with the columns of `score_patient`, of one structure or both.
-        n: Bootstrap samples.
-        seed: Of the draw.
 
     Returns:
-        One row per `structure` and `score` with `mean`, `low`, `high` (bootstrap interval over
+        One row per `structure` and `score` with `mean`, `low`, `high` (95 % interval over
         patients), `patients`, and how many of these are `both_empty`, `one_empty`, `infinite` or
         `unknown` (no spacing). The mean is over finite scores; the infinite ones stand beside it.
         The score `pooled_dice` ("global" Dice) takes all patients' voxels as one volume.
@@ -33,15 +31,13 @@ def summarise(patients: pd.DataFrame, *, n: int = 10_000, seed: int = 0) -> pd.D
             fault="no_scores",
         )
     return pd.DataFrame(
-        _summary_row(patients, structure, score, n, seed)
+        _summary_row(patients, structure, score)
         for structure in structures
         for score in (*SCORES, "pooled_dice")
     )
 
 
-def _summary_row(
-    patients: pd.DataFrame, structure: str, score: str, n: int, seed: int
-) -> dict[str, float | str]:
+def _summary_row(patients: pd.DataFrame, structure: str, score: str) -> dict[str, float | str]:
     values = patients[f"{structure}_{score.removeprefix('pooled_')}"].to_numpy(float)
     empty = patients[f"{structure}_empty"]
     weights = np.ones(len(values))
@@ -51,7 +47,7 @@ def _summary_row(
     usable = np.isfinite(values) & (weights > 0)
     interval = Interval(np.nan, np.nan, np.nan)
     if usable.any():
-        interval = bootstrap_interval(values[usable], weights[usable], n=n, seed=seed)
+        interval = mean_interval(values[usable], weights[usable], scale=_scale(score))
     return {
         "structure": structure,
         "score": score,
@@ -62,3 +58,9 @@ def _summary_row(
         "infinite": int(np.isinf(values).sum()),
         "unknown": int(np.isnan(values).sum()),
     }
+
+
+def _scale(score: str) -> Scale:
+    if score in DISTANCES:
+        return "length"
+    return "difference" if score == "rvd" else "share"

@@ -34,7 +34,7 @@ from liverutils.prediction import segment
 from liverutils.prediction.network import TrainedNetwork
 from liverutils.runs import compare_pair
 from liverutils.scans import LIVER, TUMOR, read_nifti_mask, write_nifti
-from liverutils.scoring import bootstrap_interval, lesion_summary, score_lesions, score_patient
+from liverutils.scoring import lesion_summary, mean_interval, score_lesions, score_patient
 from liverutils.slices import Augment, SliceStore, Split, build_store, slice_loaders, split_patients
 from liverutils.sources import CaseFiles
 from liverutils.training import (
@@ -225,10 +225,10 @@ def report_all(
 
 
 def means(patients: pd.DataFrame) -> dict[str, float]:
-    """Mean Dice over the patients with their bootstrap intervals, and all lesions."""
+    """Mean Dice over the patients with their intervals, and all lesions."""
     row = {"patients": len(patients)}
     for name in SCORES:
-        interval = bootstrap_interval(patients[name])
+        interval = mean_interval(patients[name])
         row |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
     return row | patients[LESIONS].sum().to_dict()
 
