@@ -96,8 +96,12 @@ def turned_body(anatomy: Anatomy) -> str | None:
     middle = [y for x, y in columns if 0.25 < x < 0.75]
     if middle and min(middle) > 0.55:
         return "the spine is in front"
-    aside = [x - 0.5 for x, y in columns if abs(x - 0.5) > max(0.12, abs(y - 0.5))]
-    if columns and len(aside) == len(columns) and abs(sum(np.sign(aside))) == len(aside):
+    # Arms beside the body are no spine.
+    within = [column for column in columns if 0.15 < column[0] < 0.85]
+    if not within:
+        return None
+    x, y = np.abs(np.mean(within, axis=0) - 0.5)
+    if x > max(0.1, 1.5 * y):
         return "the spine is at the side, as where two axes are exchanged"
     return None
 
