@@ -16,7 +16,7 @@ import psutil
 import pytest
 import yaml
 
-from liverutils.runs import read_facts, read_run
+from liverutils.runs import read_record, read_run
 from liverutils.runs.gpu import lock_one, visible_gpus
 
 REPOSITORY = Path(__file__).parent.parent
@@ -68,7 +68,7 @@ def assert_same_numbers(one: dict, other: dict) -> None:
 
 
 def settings(folder: Path, run: str) -> dict:
-    return read_facts(folder / "build" / "smoke" / "logs", run)["settings"]
+    return read_record(folder / "build" / "smoke" / "logs", run).settings
 
 
 def kernel_of(running: subprocess.Popen) -> psutil.Process:

@@ -10,9 +10,9 @@ from torch import nn
 
 from liverutils.errors import BadInput
 from liverutils.models import build_model
-from liverutils.prediction import score_held_out_classes, slice_table
+from liverutils.prediction import score_test, slice_table
 from liverutils.prediction.classes import patient_table
-from liverutils.runs import RunLogs, read_facts, read_run
+from liverutils.runs import RunLogs, read_record, read_run
 from liverutils.runs.logs import find_runs
 from liverutils.scoring import SLICE_CLASSES, score_auc, score_classes
 from liverutils.slices import Augment, slice_loaders, split_patients
@@ -39,7 +39,7 @@ def finished(smoke_store, tmp_path_factory):
     logs = RunLogs(tmp_path_factory.mktemp("logs"), "AlexNet")
     learn = make_learner(smoke_store)
     train(learn, EPOCHS, logs=logs)
-    patients = score_held_out_classes(learn, logs)
+    patients = score_test(learn, smoke_store, logs)
     return learn, logs, patients
 
 
@@ -95,8 +95,8 @@ def test_held_out_scores_follow_from_the_slices(finished):
     scores = score_classes(slices.true.to_numpy(), probabilities)
     assert test.test_ece == pytest.approx(scores["ece"], abs=1e-5)
     assert test.epoch == learn.best_epoch
-    facts = read_facts(logs.folder, "AlexNet")
-    assert facts["scores"]["test"]["test_loss"] == pytest.approx(test.test_loss)
+    record = read_record(logs.folder, "AlexNet")
+    assert record.scores["test"]["test_loss"] == pytest.approx(test.test_loss)
     assert patients.slices.sum() == len(slices)
 
 
@@ -123,7 +123,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished, smoke_store, tmp_pa
         train(learn, EPOCHS, logs=logs)
     resumed = make_learner(smoke_store)
     train(resumed, EPOCHS, logs=logs)
-    again = score_held_out_classes(resumed, logs)
+    again = score_test(resumed, smoke_store, logs)
     pd.testing.assert_frame_equal(again, patients)
     tables, expected = read_run(tmp_path, "AlexNet"), read_run(whole.folder, "AlexNet")
     for kind in ("train", "val", "test", "confusion", "per_class_accuracy", "slices"):
@@ -211,7 +211,7 @@ def test_a_time_budget_scores_the_test_on_the_way(smoke_store, tmp_path, seconds
     logs = RunLogs(tmp_path, "fixed")
     learn = make_learner(smoke_store)
     train(learn, 2, logs=logs, minutes=7.5 / 60)
-    score_held_out_classes(learn, logs)
+    score_test(learn, smoke_store, logs)
     tables = read_run(tmp_path, "fixed")
     test = tables["test"]
     first = ["epoch", "test_phase", "test_loss", "test_accuracy", "time_elapsed"]

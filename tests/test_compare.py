@@ -1,6 +1,7 @@
 """Logs of others read, and runs compared only where that means something."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from liverutils.errors import BadInput
 from liverutils.runs import (
     LoggedRun,
     RunLogs,
+    RunRecord,
     compare_pair,
     compare_runs,
     holm,
     load_runs,
     paired_scores,
-    read_facts,
+    read_record,
     read_run,
     run_table,
     score_table,
@@ -89,13 +91,13 @@ def test_the_same_run_in_both_layouts_is_read_twice(tmp_path):
 def test_a_run_writes_all_it_has_into_its_own_folder(tmp_path):
     logs = RunLogs(tmp_path, "UNet")
     logs.write("val", pd.DataFrame({"epoch": [0], "val_loss": [1.0]}))
-    logs.write_run({"seed": 0})
+    logs.write_run(RunRecord(best_epoch=3))
     assert sorted(path.name for path in (tmp_path / "UNet").iterdir()) == [
         "UNet_run.json",
         "UNet_val.csv",
     ]
     assert {logs.weights.parent, logs.checkpoint.parent} == {tmp_path / "UNet"}
-    assert read_facts(tmp_path, "UNet")["seed"] == 0
+    assert read_record(tmp_path, "UNet").best_epoch == 3
 
 
 @pytest.mark.parametrize(("scores", "expected"), [("0.5\n0.7\n", 0.7), ("0.6\n", 0.6)])
@@ -116,7 +118,7 @@ def test_a_test_table_of_unknown_epochs_is_named(tmp_path):
 def test_missing_files_are_left_out(foreign_logs):
     runs = load_runs(foreign_logs)
     assert set(runs["ResNet18_init"].tables) == {"hyperparams", "val"}
-    assert runs["ResNet18_init"].facts == {}
+    assert runs["ResNet18_init"].record == RunRecord()
     assert runs["seed2/UNet"].tables["test"]["dice_avg_class_1"].tolist() == [0.9]
 
 
@@ -156,13 +158,36 @@ def test_a_single_run_is_enough(tmp_path):
     assert run_table(runs)["epochs"].tolist() == [0]
 
 
+def test_a_record_comes_back_from_its_file(tmp_path):
+    record = RunRecord(model={"name": "UNet"}, split={"test": ["a"]}, best_epoch=0)
+    RunLogs(tmp_path, "UNet").write_run(record)
+    read = read_record(tmp_path, "UNet")
+    assert (read.run_name, read.best_epoch, read.held_out) == ("UNet", 0, {"a"})
+    assert read.model == record.model and read.machine["cores"] and read.cost == {}
+
+
+def test_the_reference_runs_have_records_without_an_unknown_part():
+    runs = load_runs(Path(__file__).parents[1] / "logs")
+    records = [run.record for run in runs.values() if run.record != RunRecord()]
+    assert records and all(record.source and record.held_out for record in records)
+    for stem in find_runs(Path(__file__).parents[1] / "logs").values():
+        if (path := stem.with_name(f"{stem.name}_run.json")).exists():
+            assert RunRecord.read(path).as_json == json.loads(path.read_text())
+
+
 def test_facts_of_a_run(tmp_path):
     (tmp_path / "UNet_run.json").write_text('{"data": {"fingerprint": "abc"}}')
-    assert load_runs(tmp_path)["UNet"].fingerprint == "abc"
+    assert load_runs(tmp_path)["UNet"].record.fingerprint == "abc"
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("UNet_val.csv", ""), ("UNet_run.json", "{"), ("UNet_run.json", "[1]")]
+    ("name", "text"),
+    [
+        ("UNet_val.csv", ""),
+        ("UNet_run.json", "{"),
+        ("UNet_run.json", "[1]"),
+        ("UNet_run.json", '{"data": [1]}'),
+    ],
 )
 def test_a_broken_log_is_named(tmp_path, name, text):
     (tmp_path / name).write_text(text)
@@ -183,7 +208,7 @@ def test_a_folder_without_logs_is_refused(tmp_path, folder):
 
 
 def test_no_facts_are_no_error(tmp_path):
-    assert read_facts(tmp_path, "UNet") == {}
+    assert read_record(tmp_path, "UNet") == RunRecord()
 
 
 # Comparisons
@@ -193,8 +218,8 @@ def run_of(name, scores, patients=None, fingerprint="abc", held_out=None):
     patients = [f"p{i}" for i in range(len(scores))] if patients is None else patients
     table = pd.DataFrame({"patient": patients, "liver_dice": scores})
     split = {"test": patients if held_out is None else held_out}
-    facts = {"data": {"fingerprint": fingerprint}, "split": split}
-    return LoggedRun(name, {"patients": table}, facts)
+    record = RunRecord(data={"fingerprint": fingerprint}, split=split)
+    return LoggedRun(name, {"patients": table}, record)
 
 
 def scores_of(seed, n=20, gain=0.0):
@@ -259,8 +284,8 @@ def test_the_interval_covers_the_true_difference_as_often_as_it_says():
         (run_of("B", [0.1, 0.2], fingerprint="xyz"), "different_data"),
         (run_of("B", [0.1, 0.2], fingerprint=None), "different_data"),
         (run_of("B", [0.1, 0.2], ["p0", "p0"]), "no_patients"),
-        (LoggedRun("B", {}, {}), "no_patients"),
-        (LoggedRun("B", {"patients": pd.DataFrame({"case": ["p0"]})}, {}), "no_patients"),
+        (LoggedRun("B", {}), "no_patients"),
+        (LoggedRun("B", {"patients": pd.DataFrame({"case": ["p0"]})}), "no_patients"),
     ],
 )
 def test_runs_that_cannot_be_compared(other, fault):

@@ -15,6 +15,7 @@ from liverutils.figures import network_of, pareto_front, plot_bars, plot_epochs,
 from liverutils.figures.runs import confusion_of
 from liverutils.runs import (
     LoggedRun,
+    RunRecord,
     comparable_groups,
     kept_epoch,
     load_runs,
@@ -33,15 +34,15 @@ def close_figures():
 
 
 def run_of(name, **tables):
-    facts = tables.pop("facts", {})
-    return LoggedRun(name, {kind: pd.DataFrame(table) for kind, table in tables.items()}, facts)
+    record = RunRecord.of(tables.pop("record", {}))
+    return LoggedRun(name, {kind: pd.DataFrame(table) for kind, table in tables.items()}, record)
 
 
 # Runs
 
 
 def test_a_run_has_what_it_logged():
-    run = run_of("A", val={"epoch": [0]}, test={"epoch": []}, facts={"cost": {"parameters": 7}})
+    run = run_of("A", val={"epoch": [0]}, test={"epoch": []}, record={"cost": {"parameters": 7}})
     assert run.has("val") and run.has("val.epoch", "cost.parameters")
     assert not run.has("val.val_loss")
     assert not run.has("test")
@@ -56,7 +57,7 @@ def test_what_a_run_cost_and_scored_stands_in_its_row():
         "cost": {"parameters": 7},
         "scores": {"train": {"train_loss": 0.2, "iou_avg_class_1": 0.9}},
     }
-    run = run_of("A", train={"epoch": [0, 1], "step": [0, 1], "loss": [1.0, 0.5]}, facts=facts)
+    run = run_of("A", train={"epoch": [0, 1], "step": [0, 1], "loss": [1.0, 0.5]}, record=facts)
     row = run_table({"A": run}).iloc[0]
     assert (row["data"], row["parameters"]) == ("phantom", 7)
     assert (row["train_loss"], row["train_iou_avg_class_1"]) == (0.2, 0.9)
@@ -70,7 +71,7 @@ def test_the_kept_epoch_is_an_epoch_not_a_row():
 def test_runs_of_the_same_patients_and_data_form_a_group():
     def scored(name, patients, fingerprint="x"):
         facts = {"data": {"fingerprint": fingerprint}}
-        return run_of(name, patients={"patient": patients}, facts=facts)
+        return run_of(name, patients={"patient": patients}, record=facts)
 
     runs = {
         "Other": scored("Other", ["p", "q"], "y"),
@@ -121,9 +122,9 @@ def test_the_confusion_is_that_of_the_kept_epoch():
     rows = [{"epoch": epoch, "true": name} for epoch in (0, 1) for name in reversed(SLICE_CLASSES)]
     table = pd.DataFrame(rows).assign(**dict.fromkeys(SLICE_CLASSES, 0), extra=1)
     table.loc[(table.epoch == 0) & (table.true == "liver"), "no liver"] = 4
-    kept = LoggedRun("A", {"confusion": table}, {"best_epoch": 0})
+    kept = LoggedRun("A", {"confusion": table}, RunRecord(best_epoch=0))
     assert confusion_of(kept)[1].tolist() == [4, 0, 0]
-    assert confusion_of(LoggedRun("A", {"confusion": table}, {})).sum() == 0
+    assert confusion_of(LoggedRun("A", {"confusion": table})).sum() == 0
 
 
 def test_the_front_holds_what_none_beats():

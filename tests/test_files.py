@@ -22,7 +22,7 @@ from liverutils.files import PARTIAL, written_aside
 from liverutils.folders import FolderKind, check_own
 from liverutils.locks import held_alone, one_at_a_time
 from liverutils.models import build_model, load_weights, save_weights
-from liverutils.runs import RunLogs
+from liverutils.runs import RunLogs, RunRecord
 from liverutils.scans import write_nifti
 
 KILLS, ROWS = 24, 20_000
@@ -38,8 +38,8 @@ def write_table(folder: Path) -> None:
     RunLogs(folder, "UNet").write("train", table)
 
 
-def write_facts(folder: Path) -> None:
-    RunLogs(folder, "UNet").write_run({"patients": list(range(ROWS))})
+def write_record(folder: Path) -> None:
+    RunLogs(folder, "UNet").write_run(RunRecord(split={"train": [str(i) for i in range(ROWS)]}))
 
 
 def write_weights(folder: Path) -> None:
@@ -56,10 +56,10 @@ def write_pictures(folder: Path) -> None:
     contact_sheet(folder, "UNet")
 
 
-WRITERS = (write_table, write_facts, write_weights, write_mask, write_pictures)
+WRITERS = (write_table, write_record, write_weights, write_mask, write_pictures)
 IS_WHOLE = {
     ".csv": lambda path: pd.read_csv(path).step.tolist() == list(range(ROWS)),
-    ".json": lambda path: json.loads(path.read_text())["patients"] == list(range(ROWS)),
+    ".json": lambda path: len(json.loads(path.read_text())["split"]["train"]) == ROWS,
     ".safetensors": lambda path: load_weights(path)[1]["epoch"] == 0,
     ".gz": lambda path: nib.load(path).get_fdata().shape == (64, 64, 64),
     ".png": lambda path: Image.open(path).convert("RGB").size > (0, 0),

@@ -22,9 +22,9 @@ from liverutils.figures import draw_gallery
 from liverutils.locks import held_alone
 from liverutils.models import Settings, build_model, load_weights
 from liverutils.models.resnet_segmentation import encoder_and_head
-from liverutils.prediction import score_held_out
+from liverutils.prediction import score_test
 from liverutils.prediction.held_out import predict_volume
-from liverutils.runs import RunLogs, read_facts, read_run
+from liverutils.runs import RunLogs, read_record, read_run
 from liverutils.scoring import PatientCounts
 from liverutils.slices import Augment, slice_loaders, split_patients
 from liverutils.training import choose_device, segmentation_learner, train, use_settings
@@ -47,7 +47,7 @@ def finished(smoke_store, tmp_path_factory):
     logs = RunLogs(tmp_path_factory.mktemp("logs"), "UNet")
     learn = make_learner(smoke_store)
     train(learn, EPOCHS, logs=logs)
-    patients = score_held_out(learn, smoke_store, logs)
+    patients = score_test(learn, smoke_store, logs)
     return learn, logs, patients
 
 
@@ -77,20 +77,20 @@ def test_logs_are_those_of_the_design(finished):
 
 def test_run_json_says_what_the_run_was(finished, smoke_store):
     learn, logs, _ = finished
-    facts = read_facts(logs.folder, "UNet")
-    assert facts["data"]["fingerprint"] == smoke_store.info["fingerprint"]
-    assert set(facts["split"]) == {"train", "valid", "test"}
-    assert facts["model"] == {"name": "UNet", "width": 8}
-    assert facts["training"]["learning_rate"] == 1e-3
-    assert facts["machine"]["versions"]["torch"] == torch.__version__.split("+")[0]
-    assert facts["cost"]["parameters"] == sum(p.numel() for p in learn.model.parameters())
-    assert min(facts["cost"].values()) > 0
-    assert set(facts["scores"]) == {"train", "val", "test"}
+    record = read_record(logs.folder, "UNet")
+    assert record.data["fingerprint"] == smoke_store.info["fingerprint"]
+    assert set(record.split) == {"train", "valid", "test"}
+    assert record.model == {"name": "UNet", "width": 8}
+    assert record.training["learning_rate"] == 1e-3
+    assert record.machine["versions"]["torch"] == torch.__version__.split("+")[0]
+    assert record.cost["parameters"] == sum(p.numel() for p in learn.model.parameters())
+    assert min(record.cost.values()) > 0
+    assert set(record.scores) == {"train", "val", "test"}
     kept = read_run(logs.folder, "UNet")["val"].set_index("epoch").loc[learn.best_epoch]
     kept = kept.drop("selection_score").to_dict()
-    assert facts["scores"]["val"] == pytest.approx(kept, abs=5e-3)  # half precision
-    assert facts["best_epoch"] == learn.best_epoch
-    assert facts["wall_time_s"] > 0 and facts["peak_memory_mb"]["process"] > 0
+    assert record.scores["val"] == pytest.approx(kept, abs=5e-3)  # half precision
+    assert record.best_epoch == learn.best_epoch
+    assert record.wall_time_s > 0 and record.peak_memory_mb["process"] > 0
 
 
 def test_a_finished_run_leaves_weights_and_no_checkpoint(finished):
@@ -192,7 +192,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(finished, smoke_store, tmp_pa
     tables, expected = read_run(tmp_path, "UNet"), read_run(whole.folder, "UNet")
     pd.testing.assert_frame_equal(tables["train"], expected["train"])
     pd.testing.assert_frame_equal(tables["val"], expected["val"])
-    again = score_held_out(resumed, smoke_store, logs)
+    again = score_test(resumed, smoke_store, logs)
     pd.testing.assert_frame_equal(again, patients)
 
 
@@ -204,11 +204,11 @@ def test_a_run_that_died_while_it_was_scored_resumes_there(smoke_store, tmp_path
     train(learn, 1, logs=logs)
     assert "All was trained, up to epoch 0" in capsys.readouterr().out
     assert (logs.path("train").read_bytes(), logs.run_id) == (trained, run_id)
-    score_held_out(learn, smoke_store, logs)
+    score_test(learn, smoke_store, logs)
     assert not logs.checkpoint.exists()
-    facts = read_facts(tmp_path, "UNet")
-    assert facts["run_id"] == load_weights(logs.weights)[1]["run_id"] == run_id
-    assert set(facts["files"]) == {path.name for path in logs.home.glob("*.csv")}
+    record = read_record(tmp_path, "UNet")
+    assert record.run_id == load_weights(logs.weights)[1]["run_id"] == run_id
+    assert set(record.files) == {path.name for path in logs.home.glob("*.csv")}
 
     lesions = logs.path("lesions").read_text()
     logs.path("lesions").write_text(lesions + "someone-else,0,1\n")
@@ -223,7 +223,7 @@ def test_a_run_that_died_while_it_was_scored_resumes_there(smoke_store, tmp_path
         train(learn, 2, logs=logs)
     assert logs.run_id != run_id
     assert set(read_run(tmp_path, "UNet")) == {"hyperparams", "train", "val", "runtime"}
-    assert read_facts(tmp_path, "UNet")["run_id"] == load_weights(logs.weights)[1]["run_id"]
+    assert read_record(tmp_path, "UNet").run_id == load_weights(logs.weights)[1]["run_id"]
 
     logs.checkpoint.write_bytes(logs.checkpoint.read_bytes()[:-200])
     with pytest.raises(BadInput, match="Delete it, and the run begins anew") as caught:
@@ -396,7 +396,7 @@ def test_parameter_groups_have_rates_in_equal_ratios(smoke_store, tmp_path):
     with learn.added_cbs(seen):
         train(learn, 1, logs=logs, encoder_lr=1e-5, reduce_on_plateau=9)
     assert seen.rates[0] == pytest.approx([1e-5, 1e-4, 1e-3])
-    assert read_facts(tmp_path, "ResNet_segmentation")["training"]["encoder_lr"] == 1e-5
+    assert read_record(tmp_path, "ResNet_segmentation").training["encoder_lr"] == 1e-5
 
 
 @pytest.mark.parametrize("deaths", [[], [2, 3]])
@@ -473,6 +473,6 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
         choose_device("cuda")
 
 
-def test_facts_are_json(finished):
+def test_the_record_is_json(finished):
     _, logs, _ = finished
     json.loads((logs.home / "UNet_run.json").read_text())

@@ -11,7 +11,7 @@ from torch import nn
 
 from liverutils.errors import BadInput
 from liverutils.models import TwoTasks, build_model, load_weights, save_weights
-from liverutils.prediction import predict_views, score_detection, score_views
+from liverutils.prediction import predict_views, score_detection, score_test
 from liverutils.prediction.views import fill_gaps, fuse_views
 from liverutils.runs import RunLogs, read_run
 from liverutils.scans import VIEW_AXES, take_plane
@@ -60,7 +60,7 @@ def finished(joined, tmp_path_factory):
     logs = RunLogs(tmp_path_factory.mktemp("logs"), "MultiView")
     learn = make_learner(joined)
     train(learn, EPOCHS, logs=logs)
-    return learn, logs, score_views(learn, joined, logs)
+    return learn, logs, score_test(learn, joined, logs)
 
 
 # --- Network and loss -------------------------------------------------------------------------

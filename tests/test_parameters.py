@@ -184,7 +184,7 @@ def test_declared_parameters_pass_and_are_checked():
 
 def test_the_check_may_run_again_after_the_whole_notebook():
     """Then results have the names that other notebooks' parameters have."""
-    later = ("def f(:", "patients = prediction.score_held_out(learn, store, logs)", "shown = 3")
+    later = ("def f(:", "patients = prediction.score_test(learn, store, logs)", "shown = 3")
     names = {"In": history("epochs = 4", *later), "run_name": "UNet", "epochs": 4, "resume": True}
     check_parameters(names | {"patients": "a table"})
 

@@ -45,7 +45,7 @@ def results(logs_dir: Path) -> str:
     runs = {
         name: run
         for name, run in load_runs(logs_dir).items()
-        if run.source == "phantom" and "/" not in name
+        if run.record.source == "phantom" and "/" not in name
     }
     masks = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)}
     classes = {name: run for name, run in runs.items() if run.has(*CLASSIFICATION)}
@@ -117,7 +117,7 @@ def _tables(
 
 
 def _trained_on(runs: dict[str, LoggedRun]) -> str:
-    devices = sorted({run.facts["machine"]["device"] for run in runs.values()})
+    devices = sorted({run.record.machine["device"] for run in runs.values()})
     return f"trained on {' and '.join(devices)}"
 
 
@@ -144,9 +144,9 @@ def _class_row(run: LoggedRun) -> dict[str, str]:
 
 
 def _costs(run: LoggedRun) -> dict[str, str]:
-    cost = run.facts["cost"]
+    cost = run.record.cost
     return {
-        "pixels": str(run.facts["data"]["size"]),
+        "pixels": str(run.record.data["size"]),
         "parameters, M": f"{cost['parameters'] / 1e6:.2f}",
         "ms a slice": f"{cost['ms_per_slice']:.1f}",
         "training, min": f"{run.tables['runtime'].runtime.sum() / 60:.1f}",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from liverutils.prediction.held_out import predict_slices
+from liverutils.prediction.held_out import predict_slices, score_slices
 from liverutils.runs import RunLogs
 from liverutils.scoring import SLICE_CLASSES
 from liverutils.slices import SliceSet
@@ -57,23 +57,17 @@ def patient_table(slices: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def score_held_out_classes(learn: CourseLearner, logs: RunLogs) -> pd.DataFrame:
+def score_labels(learn: CourseLearner, logs: RunLogs) -> pd.DataFrame:
     """Score the test patients; write `_test`, `_slices`, `_patients` and the run's final times.
 
     `_test.csv` has the kept epoch's scores over all slices; that of a run with a time budget stays
     as `training.TimeBudget` wrote it. `_slices.csv` is the `slice_table` of the test patients,
     `_patients.csv` their `patient_table`, which is returned.
     """
-    test = learn.dls.test
-    with learn.no_bar(), learn.no_logging():
-        learn.validate(dl=test)
-    scores = learn.scorer.log_row("test")
-    learn.run_facts["scores"]["test"] = scores
-    if not learn.run_facts["training"]["minutes"]:
-        logs.write("test", pd.DataFrame([{"epoch": learn.best_epoch} | scores]))
-    slices = slice_table(learn, test.dataset)
+    score_slices(learn, logs)
+    slices = slice_table(learn, learn.dls.test.dataset)
     patients = patient_table(slices)
     logs.write("slices", slices)
     logs.write("patients", patients)
-    logs.finish(learn.run_facts)
+    logs.finish(learn.run_record)
     return patients

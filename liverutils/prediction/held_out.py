@@ -1,6 +1,7 @@
 """Segment and score the held-out patients of a store."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ from liverutils.scans import TUMOR
 from liverutils.scoring import score_lesions, score_patient
 from liverutils.slices import SliceLoader, SliceSet, SliceStore
 from liverutils.training import CourseLearner
+
+# Segments one scan, as `predict_volume` does.
+Predict = Callable[[CourseLearner, SliceStore, SliceSet], np.ndarray]
 
 
 def predict_slices(learn: CourseLearner, slices: SliceSet) -> Iterator[Tensor]:
@@ -55,11 +59,24 @@ def predict_volume(learn: CourseLearner, store: SliceStore, slices: SliceSet) ->
     return painter.labels
 
 
-def score_held_out(
+def score_slices(learn: CourseLearner, logs: RunLogs) -> None:
+    """Score the test patients' slices with the kept weights, on the store's pixels; write `_test`.
+
+    That of a run with a time budget stays as `training.TimeBudget` wrote it.
+    """
+    with learn.no_bar(), learn.no_logging():
+        learn.validate(dl=learn.dls.test)
+    scores, record = learn.scorer.log_row("test"), learn.run_record
+    learn.run_record = replace(record, scores=record.scores | {"test": scores})
+    if not record.training["minutes"]:
+        logs.write("test", pd.DataFrame([{"epoch": learn.best_epoch} | scores]))
+
+
+def score_masks(
     learn: CourseLearner,
     store: SliceStore,
     logs: RunLogs,
-    predict: Callable[[CourseLearner, SliceStore, SliceSet], np.ndarray] = predict_volume,
+    predict: Predict = predict_volume,
 ) -> pd.DataFrame:
     """Score the test patients; write `_test`, `_patients` and `_lesions` and the run's final times.
 
@@ -74,9 +91,7 @@ def score_held_out(
         predict: Segments one scan, as `predict_volume` does.
     """
     test = learn.dls.test
-    learn.validate(dl=test)
-    learn.run_facts["scores"]["test"] = learn.scorer.log_row("test")
-    logs.write("test", pd.DataFrame([{"epoch": learn.best_epoch} | learn.scorer.log_row("test")]))
+    score_slices(learn, logs)
     patients, lesions = [], []
     for volume in test.dataset.slices.volume.unique():
         slices = test.dataset.of_volume(volume)
@@ -88,5 +103,5 @@ def score_held_out(
         lesions.append(found.assign(**names))
     logs.write("patients", pd.DataFrame(patients))
     logs.write("lesions", pd.concat(lesions, ignore_index=True))
-    logs.finish(learn.run_facts)
+    logs.finish(learn.run_record)
     return pd.DataFrame(patients)

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from liverutils.prediction.held_out import predict_slices, score_held_out
+from liverutils.prediction.held_out import predict_slices, score_masks
 from liverutils.runs import RunLogs
 from liverutils.scans import TUMOR, VIEW_AXES, View
 from liverutils.scoring import Interval, bootstrap_auc, score_patient
@@ -126,7 +126,7 @@ def _detection_row(table: pd.DataFrame, score: str) -> dict[str, float]:
 def score_views(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd.DataFrame:
     """Score the test patients from each view and from all together, each scan predicted once.
 
-    The logs are those of `prediction.score_held_out` for the views together.
+    The logs are those of `score_masks` for the views together.
 
     Args:
         learn: A trained learner.
@@ -148,5 +148,5 @@ def score_views(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd.Da
             rows.append(names | score_patient(predicted, true, spacing))
         return fused
 
-    fused = score_held_out(learn, store, logs, predict_fused)
+    fused = score_masks(learn, store, logs, predict_fused)
     return pd.concat([pd.DataFrame(rows), fused.assign(view="fused")], ignore_index=True)

@@ -18,5 +18,6 @@ from .logged import kept_epoch as kept_epoch
 from .logged import load_runs as load_runs
 from .logged import run_table as run_table
 from .logs import RunLogs as RunLogs
-from .logs import read_facts as read_facts
+from .logs import read_record as read_record
 from .logs import read_run as read_run
+from .record import RunRecord as RunRecord

@@ -45,16 +45,17 @@ def check_comparable(runs: dict[str, LoggedRun]) -> None:
                 "compare runs of the same split.",
                 fault="different_patients",
             )
-        if reference.held_out != run.held_out:
+        if reference.record.held_out != run.record.held_out:
             raise BadInput(
                 f"Runs {first} and {name} held out different patients in training, so one of them "
                 "may have learnt from patients it is scored on: compare runs of the same split.",
                 fault="different_patients",
             )
-        if reference.fingerprint != run.fingerprint:
+        if reference.record.fingerprint != run.record.fingerprint:
             raise BadInput(
                 f"Runs {first} and {name} were made from different data (fingerprints "
-                f"{reference.fingerprint} and {run.fingerprint}): compare runs of one data set.",
+                f"{reference.record.fingerprint} and {run.record.fingerprint}): compare runs of "
+                "one data set.",
                 fault="different_data",
             )
 
@@ -67,7 +68,7 @@ def comparable_groups(runs: dict[str, LoggedRun]) -> list[dict[str, LoggedRun]]:
     groups: dict[tuple, dict[str, LoggedRun]] = {}
     for name, run in runs.items():
         if run.has("patients.patient") and run.tables["patients"]["patient"].is_unique:
-            same = (_scored_patients(run), run.held_out, run.fingerprint)
+            same = (_scored_patients(run), run.record.held_out, run.record.fingerprint)
             groups.setdefault(same, {})[name] = run
     return sorted(groups.values(), key=len, reverse=True)
 

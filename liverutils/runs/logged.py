@@ -3,13 +3,15 @@
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.runs.logs import facts_at, find_runs, is_same_run, tables_at
+from liverutils.runs.logs import find_runs, is_same_run, record_at, tables_at
+from liverutils.runs.record import RunRecord
+
+NOTHING_LOGGED = RunRecord()
 
 
 @dataclass(frozen=True)
@@ -19,38 +21,22 @@ class LoggedRun:
     Attributes:
         name: As in `runs.find_runs`.
         tables: Table name, such as "val" or "patients", → rows; missing files are left out.
-        facts: What `<run>_run.json` says; empty where it is missing.
+        record: What `<run>_run.json` says; empty where it is missing.
     """
 
     name: str
     tables: dict[str, pd.DataFrame]
-    facts: dict[str, Any]
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Fingerprint of the data the run was made from; None where it was not logged."""
-        return (self.facts.get("data") or {}).get("fingerprint")
-
-    @property
-    def source(self) -> str | None:
-        """The data set the run was made from; None where it was not logged."""
-        return (self.facts.get("data") or {}).get("source")
-
-    @property
-    def held_out(self) -> frozenset[str] | None:
-        """The patients that the logged split keeps for the test; None where it was not logged."""
-        split = self.facts.get("split") or {}
-        return frozenset(map(str, split["test"])) if "test" in split else None
+    record: RunRecord = NOTHING_LOGGED
 
     def has(self, *needs: str) -> bool:
         """Whether the run logged all of these: "val", "val.val_loss" or "cost.ms_per_slice".
 
-        Before the dot stands a table or a fact of `<run>_run.json`, behind it a column or key.
+        Before the dot stands a table or a part of the record, behind it a column or key.
         """
         return all(self._has(*need.split(".")) for need in needs)
 
     def _has(self, part: str, name: str | None = None) -> bool:
-        logged = self.tables.get(part, self.facts.get(part))
+        logged = self.tables.get(part, getattr(self.record, part, None))
         if not isinstance(logged, pd.DataFrame | dict) or len(logged) == 0:
             return False
         return name is None or name in logged
@@ -70,7 +56,7 @@ def load_runs(logs_dir: Path | str) -> dict[str, LoggedRun]:
                 "the tables say was not measured with these weights.",
                 stacklevel=2,
             )
-    return {name: LoggedRun(name, tables_at(stem), facts_at(stem)) for name, stem in found.items()}
+    return {name: LoggedRun(name, tables_at(stem), record_at(stem)) for name, stem in found.items()}
 
 
 def gather(runs: dict[str, LoggedRun], table: str) -> pd.DataFrame:
@@ -104,8 +90,8 @@ def run_table(runs: dict[str, LoggedRun]) -> pd.DataFrame:
 
 def kept_epoch(run: LoggedRun) -> int | None:
     """The epoch whose weights were kept, else that of the least validation loss, else None."""
-    if "best_epoch" in run.facts:
-        return run.facts["best_epoch"]
+    if run.record.best_epoch is not None:
+        return run.record.best_epoch
     losses = run.tables.get("val", pd.DataFrame()).get("val_loss", pd.Series(dtype=float))
     return int(by_epoch(run, "val")["val_loss"].idxmin()) if losses.notna().any() else None
 
@@ -139,13 +125,13 @@ def _run_row(run: LoggedRun) -> dict[str, float | str]:
     runtime = run.tables.get("runtime", pd.DataFrame()).get("runtime", pd.Series([np.nan]))
     row = {
         "run": run.name,
-        "data": run.source,
+        "data": run.record.source,
         "epochs": max((len(rows) for rows in epochs.values()), default=0),
         "minutes": runtime.sum(skipna=False) / 60,
     }
-    row |= run.facts.get("cost") or {}
+    row |= run.record.cost
     values = {part: at_kept_epoch(run, part) for part, rows in epochs.items() if len(rows)}
-    for part, scores in (*values.items(), *(run.facts.get("scores") or {}).items()):
+    for part, scores in (*values.items(), *run.record.scores.items()):
         prefix = f"{part}_"
         row |= {prefix + name.removeprefix(prefix): value for name, value in scores.items()}
     return row

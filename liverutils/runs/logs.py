@@ -4,17 +4,18 @@ import hashlib
 import re
 import time
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.files import read_json_object, write_json, written_aside
+from liverutils.files import write_json, written_aside
 from liverutils.models import read_weight_facts
 from liverutils.runs.machine import machine_facts, peak_memory_mb
+from liverutils.runs.record import RunRecord
 
 TABLES = (
     "train",
@@ -66,14 +67,14 @@ class RunLogs:
         self.run_id: str | None = None
         self._start = time.perf_counter()
 
-    def begin(self, facts: dict[str, Any], run_id: str | None = None) -> None:
+    def begin(self, record: RunRecord, run_id: str | None = None) -> None:
         """Begin a run anew, or go on with the one of this id.
 
         What an earlier run of this name wrote is removed first, so that the files of two runs never
         lie side by side; run.json says from now on which run this is.
 
         Args:
-            facts: What the run is.
+            record: What the run is.
             run_id: Of the run that goes on.
 
         Raises:
@@ -82,15 +83,16 @@ class RunLogs:
         self.run_id = run_id or uuid4().hex[:12]
         if run_id is None:
             self._make_room()
-        if self._read_own().get("run_id") != self.run_id:
-            write_json(self._json, {"run_name": self.name, "run_id": self.run_id} | facts)
+        if self._read_own().run_id != self.run_id:
+            begun = replace(record, run_name=self.name, run_id=self.run_id)
+            write_json(self._json, begun.as_json)
 
     @property
     def _json(self) -> Path:
         return self.home / f"{self.name}_run.json"
 
-    def _read_own(self) -> dict[str, Any]:
-        return read_json_object(self._json, "broken_log") if self._json.is_file() else {}
+    def _read_own(self) -> RunRecord:
+        return RunRecord.read(self._json) if self._json.is_file() else RunRecord()
 
     def _make_room(self) -> None:
         last = self.weights.with_stem(f"{self.name}_last")
@@ -112,9 +114,9 @@ class RunLogs:
         """Write a table as the run's CSV of that kind."""
         with written_aside(self.path(kind)) as aside:
             table.to_csv(aside, index=False)
-        facts = self._read_own() if self.run_id else {}
-        if "files" in facts:  # The run is finished, so its run.json lists what belongs to it.
-            write_json(self._json, facts | {"files": self._list_files()})
+        record = self._read_own() if self.run_id else RunRecord()
+        if record.files is not None:  # The run is finished, so its record lists what belongs to it.
+            write_json(self._json, replace(record, files=self._list_files()).as_json)
 
     def _list_files(self) -> dict[str, str]:
         """The run's tables and what tells whether they are changed."""
@@ -128,24 +130,23 @@ class RunLogs:
         table = _read_table(self.path(kind), kind)
         return table[table.epoch < epoch]
 
-    def write_run(self, facts: dict[str, Any]) -> None:
+    def write_run(self, record: RunRecord) -> None:
         """Write run.json: what the run was, on what it ran, how long it took so far, its files."""
-        write_json(
-            self._json,
-            {"run_name": self.name, "run_id": self.run_id}
-            | facts
-            | {
-                "machine": machine_facts(),
-                "wall_time_s": round(time.perf_counter() - self._start, 1),
-                "peak_memory_mb": peak_memory_mb(),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "files": self._list_files(),
-            },
+        complete = replace(
+            record,
+            run_name=self.name,
+            run_id=self.run_id,
+            machine=machine_facts(),
+            wall_time_s=round(time.perf_counter() - self._start, 1),
+            peak_memory_mb=peak_memory_mb(),
+            finished=datetime.now(UTC).isoformat(timespec="seconds"),
+            files=self._list_files(),
         )
+        write_json(self._json, complete.as_json)
 
-    def finish(self, facts: dict[str, Any]) -> None:
+    def finish(self, record: RunRecord) -> None:
         """Write run.json once more when all is scored; the checkpoint has served."""
-        self.write_run(facts)
+        self.write_run(record)
         self.checkpoint.unlink(missing_ok=True)
 
 
@@ -189,13 +190,13 @@ def read_run(folder: Path | str, run: str) -> dict[str, pd.DataFrame]:
     return tables_at(_stem_of(Path(folder), run))
 
 
-def read_facts(folder: Path | str, run: str) -> dict[str, Any]:
+def read_record(folder: Path | str, run: str) -> RunRecord:
     """Read `<run>_run.json`: parameters, versions, data and split; empty where it is missing.
 
     Raises:
-        BadInput: The file is not a JSON object.
+        BadInput: As `RunRecord.read`.
     """
-    return facts_at(_stem_of(Path(folder), run))
+    return record_at(_stem_of(Path(folder), run))
 
 
 def tables_at(stem: Path) -> dict[str, pd.DataFrame]:
@@ -204,11 +205,11 @@ def tables_at(stem: Path) -> dict[str, pd.DataFrame]:
     A table of another run than run.json tells of, or changed since, is left out with a warning: no
     one should take two runs for one.
     """
-    listed = facts_at(stem).get("files")
+    listed = record_at(stem).files
     paths = {table: stem.with_name(f"{stem.name}_{table}.csv") for table in TABLES}
     there = {table: path for table, path in paths.items() if path.exists()}
     for table, path in list(there.items()):
-        if isinstance(listed, dict) and listed.get(path.name) != _checksum(path):
+        if listed is not None and listed.get(path.name) != _checksum(path):
             warnings.warn(
                 f"{path} is left out: it is not the file that {stem.name}_run.json lists, so it is "
                 "of another run or was changed.",
@@ -220,11 +221,11 @@ def tables_at(stem: Path) -> dict[str, pd.DataFrame]:
 
 def is_same_run(stem: Path) -> bool:
     """Whether the weights beside a run.json are of the run that it tells of, as far as is known."""
-    weights, facts = stem.with_name(f"{stem.name}.safetensors"), facts_at(stem)
-    if not facts.get("run_id") or not weights.is_file():
+    weights, run_id = stem.with_name(f"{stem.name}.safetensors"), record_at(stem).run_id
+    if not run_id or not weights.is_file():
         return True
     try:
-        return read_weight_facts(weights).get("run_id") == facts["run_id"]
+        return read_weight_facts(weights).get("run_id") == run_id
     except BadInput:  # Damaged, or another program's.
         return False
 
@@ -234,10 +235,10 @@ def _checksum(path: Path) -> str:
     return hashlib.sha256(path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()[:16]
 
 
-def facts_at(stem: Path) -> dict[str, Any]:
-    """Read the run.json whose name begins with `stem`; see `read_facts`."""
+def record_at(stem: Path) -> RunRecord:
+    """Read the run.json whose name begins with `stem`; see `read_record`."""
     path = stem.with_name(f"{stem.name}_run.json")
-    return read_json_object(path, "broken_log") if path.exists() else {}
+    return RunRecord.read(path) if path.exists() else RunRecord()
 
 
 def _stem_of(folder: Path, run: str) -> Path:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from liverutils.errors import BadInput
 from liverutils.models import Settings, TwoTasks, build_loss
+from liverutils.runs import RunRecord
 from liverutils.scoring import SLICE_CLASSES
 from liverutils.slices import SliceLoaders
 from liverutils.training.callbacks import EpochSeed, KeepBest, StepLosses, WriteLogs
@@ -29,7 +30,7 @@ class CourseLearner(Learner):
         scorer: Scores each validation.
         settings: How the network is computed; `use_settings` sets them.
         facts: What this kind of learner adds to what the logs say of the training.
-        run_facts: What the run was, as run.json has it; from `train` on.
+        run_record: What the run was, as run.json has it; from `train` on.
         best_epoch: The epoch whose weights the model has; from `train` on.
         first_epoch: The epoch that a fit begins with.
         step_losses, keep_best, write_logs: fastai hangs each callback on its learner; the last two
@@ -40,7 +41,7 @@ class CourseLearner(Learner):
     scorer: Scorer
     settings: Settings
     facts: dict[str, Any]
-    run_facts: dict[str, Any]
+    run_record: RunRecord
     best_epoch: int
     first_epoch = 0
     step_losses: StepLosses

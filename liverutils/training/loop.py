@@ -12,7 +12,7 @@ from fastai.callback.core import Callback
 from liverutils.errors import BadInput
 from liverutils.locks import held_alone
 from liverutils.models import load_weights, network_cost, save_weights
-from liverutils.runs import RunLogs
+from liverutils.runs import RunLogs, RunRecord
 from liverutils.slices import SliceLoader
 from liverutils.training.callbacks import (
     KeepBest,
@@ -68,18 +68,18 @@ def train(
     """
     if epochs < 1 and not minutes:
         raise BadInput(f"epochs is {epochs}: train for at least 1.", fault="no_epochs")
-    facts = run_facts(learn, epochs, minutes)
-    facts["training"] |= _schedule_facts(encoder_lr, reduce_on_plateau)
+    planned = _schedule_facts(encoder_lr, reduce_on_plateau)
+    record = planned_record(learn, logs.name, epochs, minutes, planned)
     learn.create_opt()
     learn.opt.set_hyper("lr", slice(encoder_lr, learn.lr) if encoder_lr else learn.lr)
     rates = learning_rates(learn.opt)
-    keep_best = KeepBest(logs.weights, facts | {"run_name": logs.name}, patience)
+    keep_best = KeepBest(logs.weights, record.as_json, patience)
     callbacks: list[Callback] = [keep_best]
     if reduce_on_plateau:
         callbacks.append(ReduceOnPlateau(reduce_on_plateau))
     if tensorboard_dir:
         callbacks.append(TensorBoard(Path(tensorboard_dir), logs.name))
-    checkpoint = Checkpoint(logs.checkpoint, facts, sys.maxsize if minutes else epochs)
+    checkpoint = Checkpoint(logs.checkpoint, record.as_json, sys.maxsize if minutes else epochs)
     busy = (
         f"The run {logs.name} is just being trained in {logs.home}: wait for it, or take another "
         "run_name."
@@ -87,9 +87,9 @@ def train(
     with held_alone(logs.home / "training", busy):
         with learn.added_cbs([*callbacks, checkpoint]):
             learn.first_epoch = checkpoint.load() if resume else 0
-            logs.begin(facts, checkpoint.run_id)
+            logs.begin(record, checkpoint.run_id)
             checkpoint.run_id = keep_best.facts["run_id"] = logs.run_id
-            logs.write("hyperparams", pd.DataFrame([facts["training"] | asdict(learn.settings)]))
+            logs.write("hyperparams", pd.DataFrame([record.training | asdict(learn.settings)]))
             write_logs = WriteLogs(logs, learn.first_epoch)
             if checkpoint.is_done:
                 pass  # It died later, while it was scored.
@@ -105,14 +105,14 @@ def train(
             learn.first_epoch = 0
         if keep_last:
             last = logs.weights.with_stem(f"{logs.name}_last")
-            named = {"run_name": last.stem, "run_id": logs.run_id}
-            save_weights(learn.model, last, facts | named, half=True)
-        _finish(learn, logs, facts)
+            named = replace(record, run_name=last.stem, run_id=logs.run_id)
+            save_weights(learn.model, last, named.as_json, half=True)
+        _finish(learn, logs, record)
         if not resume:
             logs.checkpoint.unlink(missing_ok=True)
 
 
-def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
+def _finish(learn: CourseLearner, logs: RunLogs, record: RunRecord) -> None:
     """Take the best epoch's weights and write what the run was."""
     best, best_facts = load_weights(logs.weights)
     learn.model.load_state_dict(best.state_dict())
@@ -121,14 +121,15 @@ def _finish(learn: CourseLearner, logs: RunLogs, facts: dict[str, Any]) -> None:
         f"Kept: epoch {learn.best_epoch} of 0 to {learn.epoch}, with "
         f"{best_facts['validation_score']:.3f} ({learn.scorer.selected_by})."
     )
-    learn.run_facts = facts | {
-        "run_id": logs.run_id,
-        "settings": asdict(learn.settings),
-        "best_epoch": learn.best_epoch,
-        "cost": _cost(learn, logs),
-        "scores": _scores_of_kept_epoch(learn),
-    }
-    logs.write_run(learn.run_facts)
+    learn.run_record = replace(
+        record,
+        run_id=logs.run_id,
+        settings=asdict(learn.settings),
+        best_epoch=learn.best_epoch,
+        cost=_cost(learn, logs),
+        scores=_scores_of_kept_epoch(learn),
+    )
+    logs.write_run(learn.run_record)
 
 
 def _schedule_facts(encoder_lr: float | None, reduce_on_plateau: int | None) -> dict[str, Any]:
@@ -163,23 +164,24 @@ def _scores_of_kept_epoch(learn: CourseLearner) -> dict[str, dict[str, float]]:
     return scores
 
 
-def run_facts(learn: CourseLearner, epochs: int, minutes: float = 0) -> dict[str, Any]:
-    """What makes this run itself: network, data, split and training, as JSON can hold it."""
-    return {
-        "model": learn.model.recipe,
-        "data": learn.dls.facts["data"],
-        "split": learn.dls.facts["split"],
-        "training": {
-            "learning_rate": learn.lr,
-            "weight_decay": learn.wd,
-            "batch_size": learn.dls.train.bs,
-            "epochs": None if minutes else epochs,
-            "minutes": minutes or None,
-            "optimizer": "Adam, constant learning rate" if minutes else "Adam, one cycle",
-            "augment": learn.dls.facts["augment"],
-            "sampling": learn.dls.facts["sampling"],
-            "patch_size": learn.dls.facts["patch_size"],
-            "lesion_share": learn.dls.facts["lesion_share"],
-        }
-        | learn.facts,
+def planned_record(
+    learn: CourseLearner, name: str, epochs: int, minutes: float, more: dict[str, Any]
+) -> RunRecord:
+    """What makes this run itself: network, data, split and training."""
+    batches = learn.dls.facts
+    training = {
+        "learning_rate": learn.lr,
+        "weight_decay": learn.wd,
+        "batch_size": learn.dls.train.bs,
+        "epochs": None if minutes else epochs,
+        "minutes": minutes or None,
+        "optimizer": "Adam, constant learning rate" if minutes else "Adam, one cycle",
     }
+    training |= {key: batches[key] for key in batches if key not in ("data", "split")}
+    return RunRecord(
+        run_name=name,
+        model=learn.model.recipe,
+        data=batches["data"],
+        split=batches["split"],
+        training=training | learn.facts | more,
+    )

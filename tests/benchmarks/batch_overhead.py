@@ -25,7 +25,7 @@ import nbformat
 
 from liverutils.course import repository_root
 from liverutils.phantom import make_cohort
-from liverutils.runs import PlannedRun, choose, read_catalogue, read_facts, read_run
+from liverutils.runs import PlannedRun, choose, read_catalogue, read_record, read_run
 from liverutils.runs.logs import find_runs
 from liverutils.slices import build_store
 from liverutils.sources import find_cases
@@ -98,7 +98,7 @@ def logged_training(logs: list[Path], start: str, end: str) -> float:
     return sum(
         read_run(stem.parent, stem.name)["runtime"].runtime.sum()
         for stem in logs
-        if start <= datetime.fromisoformat(read_facts(stem.parent, stem.name)["finished"]) <= end
+        if start <= datetime.fromisoformat(read_record(stem.parent, stem.name).finished) <= end
     )
 
 
