@@ -129,6 +129,11 @@ def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:
             "the DICOM SEG out.",
             fault="not_dicom",
         )
+    if dicom_seg is not None:
+        # highdicom takes a second to import.
+        from liverutils.scans import check_dicom_seg
+
+        check_dicom_seg(scan)
 
 
 def _load(weights: Path | str, device: str, cropped: bool) -> TrainedNetwork:

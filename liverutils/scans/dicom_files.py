@@ -151,7 +151,12 @@ def _parse(path: Path, content: bytes) -> Dataset | str:
 def _read(content: bytes, force: bool) -> Dataset:
     # The dataset holds on to an open file, and with it the content a second time.
     with io.BytesIO(content) as file:
-        return pydicom.dcmread(file, force=force)
+        dataset = pydicom.dcmread(file, force=force)
+    # pydicom converts an element when it is asked for: what says what the file is, now.
+    list(dataset.file_meta)
+    dataset.get("SOPClassUID")
+    dataset.get("PixelData")
+    return dataset
 
 
 def _inflates_too_far(content: bytes) -> bool:
@@ -174,19 +179,14 @@ def _kind(path: Path, dataset: Dataset) -> UID | None:
     """Return what kind of object it is; None where it does not say."""
     if path.name.upper() == "DICOMDIR":
         return MediaStorageDirectoryStorage
-    kind = None
-    for where, keyword in (
-        (dataset.file_meta, "MediaStorageSOPClassUID"),
-        (dataset, "SOPClassUID"),
-    ):
-        try:
-            found = UID(where.get(keyword) or "")
-        except (ValueError, TypeError):
-            continue
-        # One that is cut short names nothing.
-        if found and (kind is None or found.name != found):
-            kind = found
-    return kind
+    named = (
+        dataset.file_meta.get("MediaStorageSOPClassUID"),
+        dataset.get("SOPClassUID"),
+    )
+    kinds = [UID(str(uid)) for uid in named if uid]
+    # One that is cut short names nothing.
+    known = [kind for kind in kinds if kind.name != kind]
+    return (known or kinds or [None])[-1]
 
 
 def _what_is_missing(path: Path, dataset: Dataset) -> str | None:
