@@ -30,7 +30,7 @@ help:## this page
 run: $(VENV)/.installed## the course in batch, into runs/: data, then each run through papermill
 	profile="$(PROFILE)"; \
 	[ -n "$$profile" ] || profile=$$(python -c "import torch; print('gpu' if torch.cuda.is_available() else 'cpu')"); \
-	snakemake $(WHERE) --keep-going --rerun-incomplete --quiet rules host \
+	exec python -m liverutils.runs.batch $(WHERE) --keep-going --rerun-incomplete --quiet rules host \
 	  --config profile=$$profile set=$(SET) runs="$(RUNS)" dataset="$(DATASET)" \
 	  data_dir="$(DATA_DIR)" threads=$(THREADS) gpus=$(GPUS) reference=$(REFERENCE) \
 	  cores=$(if $(EXECUTOR),$(THREADS),$(CORES))

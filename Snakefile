@@ -4,7 +4,7 @@
 import shlex
 import sys
 
-from liverutils.runs import choose, into_reference, on_data, read_catalogue
+from liverutils.runs import check_dataset, choose, into_reference, on_data, read_catalogue
 from liverutils.phantom import COHORTS
 from liverutils.errors import BadInput
 
@@ -13,6 +13,8 @@ dataset = config.get("dataset")
 try:
     runs = read_catalogue("notebooks/runs.yaml", profile)
     chosen = [run.name for run in choose(runs, config.get("set"), config.get("runs"))]
+    if dataset:
+        check_dataset(dataset, config.get("data_dir"))
 except BadInput as error:
     sys.exit(f"liverutils: {error}")
 if config.get("reference"):
@@ -52,7 +54,8 @@ rule phantom:
         directory("data/{cohort}/raw"),
     threads: ALL_THREADS
     shell:
-        "liverutils phantom --cohort {wildcards.cohort} --out {output} --workers {threads}"
+        "exec python -m liverutils.parallel"
+        " liverutils phantom --cohort {wildcards.cohort:q} --out {output:q} --workers {threads}"
 
 
 rule store:
@@ -64,8 +67,9 @@ rule store:
         view="axial|coronal|sagittal",
     threads: ALL_THREADS
     shell:
-        "liverutils prepare {wildcards.cohort} {input:q} --out {output} --view {wildcards.view}"
-        " --size {wildcards.size} --workers {threads}"
+        "exec python -m liverutils.parallel"
+        " liverutils prepare {wildcards.cohort:q} {input:q} --out {output:q}"
+        " --view {wildcards.view:q} --size {wildcards.size:q} --workers {threads}"
 
 
 for run in runs.values():
@@ -90,6 +94,7 @@ for run in runs.values():
             runtime=int(run.minutes) + 10,
         threads: THREADS
         shell:
-            "python -m liverutils.runs.gpu papermill {input.notebook} {log.notebook}"
+            # `exec`, so that the shell does not stand between the run and what must end it.
+            "exec python -m liverutils.runs.gpu papermill {input.notebook:q} {log.notebook:q}"
             " --parameters_yaml {params.values} --execution-timeout {params.seconds}"
             " --no-progress-bar --kernel python3"

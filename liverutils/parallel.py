@@ -1,9 +1,15 @@
-"""Work spread over processes, none of which outlives the one that wants it."""
+"""Work spread over processes, none of which outlives the one that wants it.
+
+`python -m liverutils.parallel COMMAND …` runs a command that ends with what started it.
+"""
 
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -72,7 +78,33 @@ def _end_after(parent: int) -> None:
     # An orphan gets another parent, except on Windows.
     while os.getppid() == parent and psutil.pid_exists(parent):
         time.sleep(SECONDS_BETWEEN_LOOKS)
+    _end_children()
+    os._exit(1)
+
+
+def run_to_the_end(command: Sequence[str], **options: Any) -> int:
+    """Run a command and return its exit status; it ends when this process is told to, or killed.
+
+    So does all that it started, a notebook's kernel among it, which no Ctrl-C reaches.
+
+    Args:
+        command: The program and its arguments.
+        options: As for `subprocess.Popen`.
+    """
+    end_with_parent()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    process = subprocess.Popen(command, **options)
+    try:
+        return process.wait()
+    finally:
+        _end_children()
+
+
+def _end_children() -> None:
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(run_to_the_end(sys.argv[1:]))

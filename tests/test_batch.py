@@ -174,11 +174,11 @@ def test_two_runs_never_share_a_gpu(tmp_path):
     first, held = lock_one(["0", "1"], tmp_path)
     second, also_held = lock_one(["0", "1"], tmp_path)
     assert {first, second} == {"0", "1"}
-    held.close()
+    held.release()
     third, last = lock_one(["0", "1"], tmp_path)
     assert third == first
-    also_held.close()
-    last.close()
+    also_held.release()
+    last.release()
 
 
 def test_of_four_runs_at_once_no_two_see_the_same_gpu(monkeypatch):
@@ -205,7 +205,7 @@ def test_a_lock_falls_with_the_process_that_held_it(tmp_path):
     assert killed.returncode == -signal.SIGKILL
     gpu, lock = lock_one(["0"], tmp_path)
     assert gpu == "0"
-    lock.close()
+    lock.release()
 
 
 def test_a_command_sees_the_gpu_that_was_locked_for_it(monkeypatch):

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import papermill
 import pytest
 import yaml
 from papermill.cli import NoDatesSafeLoader
 
 from liverutils.errors import BadInput
-from liverutils.runs import choose, into_reference, on_data, read_catalogue
+from liverutils.runs import check_dataset, choose, into_reference, on_data, read_catalogue
 from liverutils.runs.catalogue import PROFILES
 
 REPOSITORY = Path(__file__).parent.parent
@@ -71,6 +72,70 @@ def test_an_undeclared_parameter_is_an_error(tmp_path):
     (tmp_path / "runs.yaml").write_text(yaml.safe_dump(content))
     with pytest.raises(BadInput, match="declares no parameter learning_rate"):
         read_catalogue(tmp_path / "runs.yaml", "cpu")
+
+
+TYPOS = {
+    "holds 'smok', which is unknown; did you mean smoke": lambda c: c["runs"]["UNet"].update(
+        smok={}
+    ),
+    "holds 'profile', which is unknown; did you mean profiles": lambda c: c.update(profile={}),
+    "lacks runs": lambda c: c.pop("runs"),
+    "lacks cpu": lambda c: c["profiles"].pop("cpu"),
+    "lacks notebook": lambda c: c["runs"]["UNet"].pop("notebook"),
+    "has 'fast' as minutes": lambda c: c["profiles"]["cpu"].update(minutes="fast"),
+    "has 3 as smoke": lambda c: c["runs"]["UNet"].update(smoke=3),
+    "has 'x' as cpu": lambda c: c["runs"]["UNet"].update(minutes={"cpu": "x"}),
+    "is None, not a list": lambda c: c["runs"].update(UNet=None),
+    "names the notebook '../22_unet'": lambda c: c["runs"]["UNet"].update(notebook="../22_unet"),
+    "is of the set 'cor'": lambda c: c["runs"]["UNet"].update(set="cor"),
+    "comes after 'UNett', which is no run": lambda c: c["runs"]["UNet"].update(after=["UNett"]),
+    "no plain name": lambda c: c["runs"].update({"../UNet": c["runs"]["UNet"]}),
+}
+
+
+@pytest.fixture(scope="module")
+def catalogue_copy(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("notebooks")
+    for path in (*NOTEBOOKS, CATALOGUE):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder / CATALOGUE.name
+
+
+@pytest.mark.parametrize("said", TYPOS)
+def test_a_slip_in_the_catalogue_is_named(catalogue_copy, said):
+    content = yaml.safe_load(CATALOGUE.read_text())
+    TYPOS[said](content)
+    catalogue_copy.write_text(yaml.safe_dump(content))
+    with pytest.raises(BadInput, match=re.escape(said)) as caught:
+        read_catalogue(catalogue_copy, "cpu")
+    assert caught.value.fault == "bad_catalogue"
+
+
+def test_a_damaged_catalogue_ends_in_a_sentence(catalogue_copy):
+    whole, draw, refused = CATALOGUE.read_bytes(), np.random.default_rng(0), 0
+    catalogue_copy.write_bytes(whole)
+    read_catalogue(catalogue_copy, "cpu")
+    short = whole[: whole.index(b"AlexNet_init:")]  # Enough of it, read in less time.
+    for _ in range(40):
+        damaged = bytearray(short)
+        for place in draw.integers(0, len(damaged), draw.integers(1, 6)):
+            damaged[place] = draw.integers(0, 256)
+        catalogue_copy.write_bytes(damaged[: draw.integers(1, len(damaged))])
+        try:
+            read_catalogue(catalogue_copy, "cpu")
+        except BadInput as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 20
+
+
+def test_a_data_set_without_its_place_is_said():
+    with pytest.raises(BadInput, match="add DATA_DIR="):
+        check_dataset("lits", "")
+    with pytest.raises(BadInput, match="no data set we know"):
+        check_dataset("lit", "/data")
+    check_dataset("phantom-gpu", None)
+    check_dataset("lits", "/data")
 
 
 def test_runs_are_chosen_by_set_or_name():

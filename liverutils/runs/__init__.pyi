@@ -1,6 +1,7 @@
 """The catalogue of runs, their logs, and how two runs compare."""
 
 from .catalogue import PlannedRun as PlannedRun
+from .catalogue import check_dataset as check_dataset
 from .catalogue import choose as choose
 from .catalogue import into_reference as into_reference
 from .catalogue import on_data as on_data

@@ -2,10 +2,10 @@
 
 A lock per GPU keeps two runs of the catalogue apart; it falls with the process that holds it, so a
 killed run leaves none behind. Where Slurm or the user has set CUDA_VISIBLE_DEVICES, only those
-are taken; where there is no GPU the command simply runs.
+are taken; where there is no GPU the command simply runs. In a job of Slurm nothing is locked: it
+has its GPUs to itself, under numbers that other jobs' GPUs have too.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,7 +13,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
+
+from liverutils.locks import ALL_USERS
+from liverutils.parallel import run_to_the_end
 
 SECONDS_BETWEEN_TRIES = 2
 
@@ -31,37 +35,40 @@ def visible_gpus() -> list[str]:
     return listed.split()
 
 
-def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, IO]:
+def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, FileLock]:
     """Wait until one of `gpus` is free, and lock it.
 
     Args:
         gpus: What `visible_gpus` returns.
-        folder: Where the locks lie; by default the machine's folder for temporary files.
+        folder: Where the locks lie, for every user of the machine; by default its folder for
+            temporary files.
 
     Returns:
-        The GPU and the open file that holds its lock until it is closed.
+        The GPU and its lock, which falls when it is released or its process ends.
     """
     folder = folder or Path(tempfile.gettempdir())
     while True:
         for gpu in gpus:
-            lock = (folder / f"liverutils-gpu-{gpu.replace('/', '-')}.lock").open("a")
+            path = folder / f"liverutils-gpu-{gpu.replace('/', '-')}.lock"
+            lock = FileLock(path, mode=ALL_USERS)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.close()
-            else:
-                return gpu, lock
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            return gpu, lock
         time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def main(command: Sequence[str]) -> int:
-    """Run `command` with one GPU visible; return its exit status."""
+    """Run `command` with one GPU visible; return its exit status. It ends with its parent."""
     gpus = visible_gpus()
-    if not gpus:
-        return subprocess.run(command).returncode
+    if not gpus or "SLURM_JOB_ID" in os.environ:
+        return run_to_the_end(command)
     gpu, lock = lock_one(gpus)
-    with lock:
-        return subprocess.run(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": gpu}).returncode
+    try:
+        return run_to_the_end(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": gpu})
+    finally:
+        lock.release()
 
 
 if __name__ == "__main__":

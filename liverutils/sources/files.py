@@ -12,6 +12,12 @@ from liverutils.scans import Case, case_from_nifti, list_files, on_disk
 
 FINGERPRINT_BYTES = 1 << 16
 
+PERSONAL = re.compile(
+    r"\b[A-Z][a-zà-ÿ]{1,}[_ ,.-]+[A-Z][a-zà-ÿ]{1,}(?![a-z])"
+    r"|\w\^\w"
+    r"|(?<!\d)(19|20)\d\d[-_.]?(0[1-9]|1[0-2])[-_.]?(0[1-9]|[12]\d|3[01])(?!\d)"
+)
+
 
 @dataclass(frozen=True)
 class CaseFiles:
@@ -44,6 +50,14 @@ class CaseFiles:
         """Source and names of the files, without the folders of this machine."""
         files = {"image": self.image.name, "mask": self.mask.name if self.mask else ""}
         return {"source": self.source, **files}
+
+
+def personal_names(patients: Iterable[str]) -> list[str]:
+    """Return the names of patients that look like a person's, such as `Doe_Jane_1970`.
+
+    Two words that begin with a capital, a caret between words as in DICOM, or a date.
+    """
+    return sorted({name for name in patients if PERSONAL.search(name)})
 
 
 def is_nifti(path: Path) -> bool:
