@@ -70,7 +70,7 @@ def written_aside(target: Path | str, *, replace_folder: bool = False) -> Iterat
             if replaced.exists():
                 replaced.replace(target)
             raise
-        _flush_entry(target.parent)
+        flush_entry(target.parent)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise BadInput(
@@ -173,16 +173,16 @@ def _is_running(pid: int) -> bool:
 def _flush(path: Path) -> None:
     """Wait until a file, or all of a folder, is on the disk."""
     if path.is_file():
-        _flush_entry(path)
+        flush_entry(path)
         return
     inside = [Path(folder, name) for folder, _, names in os.walk(path) for name in names]
     with ThreadPoolExecutor() as pool:
-        list(pool.map(_flush_entry, inside))
+        list(pool.map(flush_entry, inside))
     for folder, _, _ in os.walk(path):
-        _flush_entry(Path(folder))
+        flush_entry(Path(folder))
 
 
-def _flush_entry(path: Path) -> None:
+def flush_entry(path: Path) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk."""
     is_windows = os.name == "nt"
     if is_windows and path.is_dir():

@@ -14,6 +14,7 @@ import pytest
 
 from liverutils.cli import main
 from liverutils.errors import BadInput
+from liverutils.locks import held_alone
 from liverutils.phantom import write_ircadb
 from liverutils.phantom.layouts import write_chaos, write_msd
 from liverutils.sources import SOURCES, describe, fetch, find_cases
@@ -156,6 +157,39 @@ def test_partial_file_that_is_whole_is_taken(publisher, publish, tmp_path):
     (tmp_path / "raw" / ".Task03_Liver.tar.partial").write_bytes(publisher.content)
     (path,) = get("msd", tmp_path / "raw")
     assert path.read_bytes() == publisher.content
+
+
+def test_a_fetch_killed_during_the_checksum_is_not_downloaded_again(
+    publisher, publish, tmp_path, monkeypatch
+):
+    def die(*_):
+        raise KeyboardInterrupt
+
+    publish("msd")
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(fetch_module, "_has_checksum", die)
+        get("msd", tmp_path / "raw")
+    assert names_in(tmp_path / "raw") == [".Task03_Liver.tar.partial"]
+    size = len(publisher.content)
+    publisher.asked.clear()
+    (path,) = get("msd", tmp_path / "raw")
+    assert publisher.asked == [f"bytes={size}-"], "the server has nothing to add"
+    assert path.read_bytes() == publisher.content
+
+
+def test_of_two_fetches_into_one_folder_the_second_says_so(publisher, publish, tmp_path):
+    publish("msd")
+    with held_alone(tmp_path / "raw" / "Task03_Liver.tar", "held"):
+        assert fault_of("msd", tmp_path / "raw") == "in_use"
+    assert publisher.asked == []
+
+
+def test_a_file_of_that_name_that_is_another_is_left_alone(publisher, publish, tmp_path):
+    publish("msd")
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "Task03_Liver.tar").write_bytes(b"mine")
+    assert fault_of("msd", tmp_path / "raw") == "wrong_checksum"
+    assert (tmp_path / "raw" / "Task03_Liver.tar").read_bytes() == b"mine"
 
 
 def test_partial_file_of_something_else_does_not_survive_the_checksum(publisher, publish, tmp_path):

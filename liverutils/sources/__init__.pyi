@@ -6,7 +6,6 @@ from .files import CaseFiles as CaseFiles
 from .files import fingerprint as fingerprint
 from .files import is_nifti as is_nifti
 from .files import personal_names as personal_names
-from .folder import by_name as by_name
 from .folder import read_scan as read_scan
 from .known import SOURCES as SOURCES
 from .known import find_cases as find_cases

@@ -3,26 +3,23 @@
 Archives stay packed: `sources` reads them as they are, and refuses hostile ones.
 """
 
-import errno
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import pooch
 import requests
 from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
+from liverutils.files import NO_ROOM, flush_entry
+from liverutils.locks import held_alone
 from liverutils.sources.known import Download, Source, find_cases, known_source
 
 CONNECT_S, SILENCE_S = 30, 60
 
 
 BLOCK_BYTES = 1 << 16
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fetch(
@@ -85,24 +82,50 @@ def describe(source: str) -> str:
 
 
 def _fetch_file(source: Source, file: Download, folder: Path, progress: bool) -> Path:
-    pooch.get_logger().setLevel("WARNING")
-    path, resume = folder / file.name, file.checksum is not None
-    is_new = not path.exists()
-    with _told_plainly(file, folder):
-        pooch.retrieve(
-            file.url,
-            known_hash=file.checksum,
-            fname=file.name,
-            path=folder,
-            downloader=_Downloader(folder / f".{file.name}.partial", resume, progress),
-        )
-    try:
-        find_cases(source.name, path)
-    except BadInput:
-        if is_new:
+    path = folder / file.name
+    busy = f"{path} is just being downloaded by another process: wait for it to end."
+    with held_alone(path, busy):
+        if path.exists():
+            _check_present(path, file)
+            find_cases(source.name, path)
+            return path
+        partial = folder / f".{file.name}.partial"
+        with _told_plainly(file, folder):
+            # Checked before it is named: what is killed meanwhile is found again, and checked.
+            _Downloader(partial, file.checksum is not None, progress).download(file.url)
+            if not _has_checksum(partial, file):
+                partial.unlink()
+                raise BadInput(
+                    f"{file.url} has not the checksum {file.checksum}, so it is damaged or was "
+                    "changed; it was deleted: run the command again.",
+                    fault="wrong_checksum",
+                )
+            flush_entry(partial)
+            partial.replace(path)
+        try:
+            find_cases(source.name, path)
+        except BadInput:
             path.unlink()
-        raise
+            raise
     return path
+
+
+def _check_present(path: Path, file: Download) -> None:
+    if not _has_checksum(path, file):
+        raise BadInput(
+            f"{path} is there already and is not the file of {file.url} (its checksum differs): "
+            "move it away, or name another folder.",
+            fault="wrong_checksum",
+        )
+
+
+def _has_checksum(path: Path, file: Download) -> bool:
+    """Whether the file has the checksum that was published; true where none was."""
+    if file.checksum is None:
+        return True
+    algorithm, _, expected = file.checksum.partition(":")
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, algorithm).hexdigest() == expected
 
 
 @contextmanager
@@ -122,12 +145,6 @@ def _told_plainly(file: Download, folder: Path) -> Iterator[None]:
             " another folder.",
             fault="disk_full" if is_full else "not_writable",
         ) from error
-    except ValueError as error:  # what pooch raises
-        raise BadInput(
-            f"{file.url} has not the checksum {file.checksum}, so it is damaged or was changed;"
-            " it was deleted: run the command again.",
-            fault="wrong_checksum",
-        ) from error
 
 
 def _reason(error: requests.RequestException) -> str:
@@ -137,7 +154,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 class _Downloader:
-    """Downloads for pooch through a partial file, which a later attempt continues.
+    """Downloads to a partial file, which a later attempt continues.
 
     Args:
         partial: The file to write to; it outlives a cut connection and a killed process.
@@ -147,13 +164,12 @@ class _Downloader:
     def __init__(self, partial: Path, resume: bool, progress: bool) -> None:
         self.partial, self.resume, self.progress = partial, resume, progress
 
-    def __call__(self, url: str, output: str, _: Any) -> None:
-        """Download `url` to `output`; go on as long as each attempt brings something."""
+    def download(self, url: str) -> None:
+        """Download `url`; go on as long as each attempt brings something."""
         if not self.resume:
             self.partial.unlink(missing_ok=True)
         while not self._attempt(url):
             pass
-        self.partial.replace(output)
 
     def _attempt(self, url: str) -> bool:
         """Append what is lacking; say whether all is there, and raise if nothing came."""
