@@ -329,3 +329,34 @@ def test_scores_of_logged_runs(tmp_path):
     assert table.loc[("Good", "tumor", "dice"), "mean"] == 1
     assert table.loc[("Poor", "tumor", "dice"), "mean"] < 1
     assert table.loc[("Poor", "tumor", "hd95_mm"), "unknown"] == 4
+
+
+def test_damaged_logs_end_in_a_sentence(tmp_path):
+    home = tmp_path / "UNet"
+    home.mkdir()
+    tables = {
+        "val": "epoch,val_loss,val_accuracy\n0,0.7,0.5\n1,0.5,0.8\n",
+        "train": "epoch,step,loss\n0,0,1.5\n0,1,1.25\n",
+        "runtime": "epoch,runtime\n0,3.5\n1,3.25\n",
+        "hyperparams": "0.001,0,16,2\n",
+        "patients": "patient,liver_dice\na,0.9\nb,0.8\n",
+    }
+    facts = {"data": {"source": "lits"}, "split": {"test": ["a", "b"]}, "best_epoch": 1}
+    files = {home / f"UNet_{kind}.csv": text.encode() for kind, text in tables.items()}
+    files[home / "UNet_run.json"] = json.dumps(facts).encode()
+    for path, content in files.items():
+        path.write_bytes(content)
+    draw, refused = np.random.default_rng(0), 0
+    for path, whole in list(files.items()) * 25:
+        damaged = bytearray(whole)
+        for place in draw.integers(0, len(damaged), draw.integers(1, 6)):
+            damaged[place] = draw.integers(0, 256)
+        path.write_bytes(damaged)
+        try:
+            run_table(load_runs(tmp_path))
+        except BadInput as error:
+            assert "\n" not in str(error)
+            refused += 1
+        path.write_bytes(whole)
+    assert refused > 30
+    assert len(run_table(load_runs(tmp_path))) == 1

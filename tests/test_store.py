@@ -17,7 +17,7 @@ import pytest
 from liverutils.errors import BadInput
 from liverutils.scans import Case
 from liverutils.slices import Resampler, SliceStore, build_store, cut_case
-from liverutils.sources import find_cases
+from liverutils.sources import find_cases, personal_names
 
 
 def block_case(shape=(40, 30, 12), spacing=(1.0, 1.0, 2.5), patient="block") -> Case:
@@ -255,3 +255,106 @@ def test_store_json_is_complete(smoke_store):
     info = json.loads((smoke_store.folder / "store.json").read_text())
     assert set(info["volumes"]) == set(smoke_store.slices.volume)
     assert info["slices"] == len(smoke_store)
+
+
+def small_store(tmp_path, tiny_case, write_case) -> tuple[list, Path]:
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    write_case(tiny_case, raw, "0")
+    cases = find_cases("lits", raw)
+    build_store(cases, tmp_path / "store", size=16, workers=1, progress=False, raw=raw)
+    return cases, tmp_path / "store"
+
+
+def test_a_damaged_store_ends_in_a_sentence(tiny_case, write_case, tmp_path):
+    _, folder = small_store(tmp_path, tiny_case, write_case)
+    draw, refused = np.random.default_rng(0), 0
+    for round in range(400):
+        name = ("store.json", "slices.csv", "images.npy", "masks.npy")[round % 4]
+        whole = (folder / name).read_bytes()
+        damaged = bytearray(whole)
+        for place in draw.integers(0, min(len(damaged), 2000), draw.integers(1, 8)):
+            damaged[place] = draw.integers(0, 256)
+        if round % 8 >= 4:
+            damaged = damaged[: draw.integers(0, len(damaged))]
+        (folder / name).write_bytes(damaged)
+        try:
+            store = SliceStore.open(folder)
+            split_of = store.slices.groupby("patient")[["liver_px", "tumor_px"]].sum()
+            assert len(split_of) == len(store.patients)
+        except BadInput as error:
+            assert error.fault == "broken_store" and "\n" not in str(error)
+            refused += 1
+        (folder / name).write_bytes(whole)
+    assert refused > 250
+    for name in ("slices.csv", "images.npy", "masks.npy"):
+        whole = (folder / name).read_bytes()
+        (folder / name).unlink()
+        with pytest.raises(BadInput, match=name):
+            SliceStore.open(folder)
+        (folder / name).write_bytes(whole)
+    SliceStore.open(folder)
+
+
+def test_a_finished_store_opens_without_a_lock_on_a_disk_that_cannot_be_written(
+    tiny_case, write_case, tmp_path, monkeypatch
+):
+    cases, folder = small_store(tmp_path, tiny_case, write_case)
+
+    def refuse(*_, **__):
+        raise PermissionError(30, "Read-only file system")
+
+    for name in ("mkdir", "write_text", "write_bytes", "unlink", "replace", "touch"):
+        monkeypatch.setattr(Path, name, refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    store = build_store(cases, folder, size=16, progress=False)
+    assert len(store) == 16
+
+
+def test_what_is_not_a_store_is_never_replaced(tiny_case, write_case, tmp_path):
+    cases, folder = small_store(tmp_path, tiny_case, write_case)
+    raw = cases[0].image.parent
+    before = {path: path.read_bytes() for path in raw.iterdir()}
+    for out in (raw, raw / "store", tmp_path):
+        with pytest.raises(BadInput, match="name another folder") as caught:
+            build_store(cases, out, size=16, progress=False, raw=raw)
+        assert caught.value.fault == "folder_in_use"
+    assert {path: path.read_bytes() for path in raw.iterdir()} == before
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(BadInput, match=r"notes\.txt, which is not part of it"):
+        build_store(cases, folder, size=8, progress=False)
+    (folder / "notes.txt").unlink()
+    assert build_store(cases, folder, size=8, workers=1, progress=False).info["size"] == 8
+
+
+def test_what_a_store_is_cropped_to_stays_on_disk(tiny_case, write_case, tmp_path):
+    cases, folder = small_store(tmp_path, tiny_case, write_case)
+    cropped = build_store(
+        cases, tmp_path / "liver", size=16, workers=1, progress=False, cropped_to="liver"
+    )
+    assert cropped.info["cropped_to"] == "liver"
+    assert SliceStore.open(tmp_path / "liver").info["cropped_to"] == "liver"
+    assert "cropped_to" not in SliceStore.open(folder).info
+
+
+@pytest.mark.parametrize(
+    "name", ["Doe_Jane_1970", "Doe Jane", "Doe^Jane", "p_1970-03-12", "Müller, Jörg"]
+)
+def test_a_name_that_looks_like_a_person_s_is_noticed(name):
+    assert personal_names([name, "patient-017"]) == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["ircadb-01", "lits-048", "CT-12", "case_0001", "volume-7", "phantom-001"]
+)
+def test_a_pseudonym_is_left_in_peace(name):
+    assert personal_names([name]) == []
+
+
+def test_a_person_s_name_is_warned_of_when_a_store_is_built(tiny_case, write_case, tmp_path):
+    (tmp_path / "raw" / "Doe_Jane_1970").mkdir(parents=True)
+    write_case(tiny_case, tmp_path / "raw" / "Doe_Jane_1970")
+    cases = find_cases("folder", tmp_path / "raw")
+    with pytest.warns(UserWarning, match="Doe_Jane_1970 looks like a person's name"):
+        build_store(cases, tmp_path / "store", size=16, workers=1, progress=False)

@@ -7,11 +7,17 @@ from IPython.display import Image
 
 from liverutils.figures.panels import contact_sheet, gallery_panel
 from liverutils.figures.style import GREY_WINDOW, WINDOWS
+from liverutils.files import written_aside
+from liverutils.folders import FolderKind, check_own
 from liverutils.prediction import predict_labels
 from liverutils.scans import LIVER, TUMOR
 from liverutils.scoring import score_volume
 from liverutils.slices import SliceSet
 from liverutils.training import CourseLearner
+
+GALLERY = FolderKind(
+    "gallery", marker="contact_sheet.png", files=("contact_sheet.png", "*_[0-9]*.png")
+)
 
 
 def draw_gallery(learn: CourseLearner, gallery: Path | str, run: str) -> Image:
@@ -23,11 +29,17 @@ def draw_gallery(learn: CourseLearner, gallery: Path | str, run: str) -> Image:
         learn: A trained learner.
         gallery: The folder of all runs' pictures; this run's go to `<gallery>/<run>/`.
         run: Name of the run.
+
+    Raises:
+        BadInput: folder_in_use, not_writable, disk_full.
     """
-    test = learn.dls.test.dataset
-    for volume in test.slices.volume.unique():
-        _draw_patient(learn, test.of_volume(volume), Path(gallery), run)
-    return Image(filename=contact_sheet(gallery, run))
+    test, folder = learn.dls.test.dataset, Path(gallery) / run
+    check_own(folder, GALLERY)
+    with written_aside(folder, replace_folder=True) as aside:  # No panel of an earlier run stays.
+        for volume in test.slices.volume.unique():
+            _draw_patient(learn, test.of_volume(volume), aside.parent, aside.name)
+        sheet = contact_sheet(aside.parent, aside.name, run_id=learn.run_record.run_id)
+    return Image(filename=folder / sheet.name)
 
 
 def _draw_patient(learn: CourseLearner, slices: SliceSet, gallery: Path, run: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from liverutils.figures.slices import show_picture
 from liverutils.figures.style import WINDOWS, Window
@@ -70,8 +71,17 @@ def _write_small_png(figure: Figure, path: Path) -> Path:
     return path
 
 
-def contact_sheet(gallery: Path | str, run: str, *, columns: int = 2) -> Path:
-    """Put the panels of a run on one sheet, `<run>/contact_sheet.png`, and return its path."""
+def contact_sheet(
+    gallery: Path | str, run: str, *, columns: int = 2, run_id: str | None = None
+) -> Path:
+    """Put the panels of a run on one sheet, `<run>/contact_sheet.png`, and return its path.
+
+    Args:
+        gallery: The folder of all runs' pictures.
+        run: Name of the run.
+        columns: Panels side by side.
+        run_id: As in run.json; stands in the file's text entry of that name.
+    """
     folder = Path(gallery) / run
     path = folder / "contact_sheet.png"
     panels = [Image.open(panel) for panel in sorted(folder.glob("*_[0-9]*.png"))]
@@ -83,5 +93,7 @@ def contact_sheet(gallery: Path | str, run: str, *, columns: int = 2) -> Path:
     with written_aside(path) as aside:
         # Coverage, not frequency: the few orange pixels of a tumour are what the sheet is for.
         few = sheet.quantize(128, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        few.save(aside, "png", optimize=True)
+        text = PngInfo()
+        text.add_text("run_id", run_id or "")
+        few.save(aside, "png", optimize=True, pnginfo=text)
     return path

@@ -80,7 +80,8 @@ def predict_scan(
 
     Raises:
         BadInput: As `sources.read_scan`, `prediction.load_network` and `prediction.segment`; what
-            `verify` calls an error; not_writable, overwrites_scan, not_dicom, wrong_stage.
+            `verify` calls an error; not_writable, overwrites_scan, overwrites_output,
+            not_dicom, wrong_stage.
     """
     _check_outputs(Path(scan), out, dicom_seg, probabilities)
     network = _load(weights, device, cropped=False)
@@ -106,15 +107,27 @@ def predict_scan(
         remarks.append(f"{dicom_seg} was not written: a DICOM SEG cannot be empty.")
     elif dicom_seg is not None:
         # highdicom takes a second to import.
-        from liverutils.scans import write_dicom_seg
+        from liverutils.scans import PATIENT_AND_STUDY, write_dicom_seg
 
         write_dicom_seg(dicom_seg, labels, scan, Path(tumor_weights or weights).stem)
+        remarks.append(
+            f"{dicom_seg} says whose scan it is, as DICOM asks: it has the series' "
+            f"{', '.join(PATIENT_AND_STUDY)}, and nothing else about the patient; anonymise it "
+            "before you hand it on."
+        )
     return Prediction(case, labels, remarks)
 
 
 def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:
     """Refuse before the work what could not be written after it."""
     *_, dicom_seg, _ = outputs
+    named = [Path(path).resolve() for path in outputs if path is not None]
+    if twice := [path for path in named if named.count(path) > 1]:
+        raise BadInput(
+            f"{twice[0]} is named for two outputs, and the second would replace the first: name "
+            "another file.",
+            fault="overwrites_output",
+        )
     for path in (Path(path) for path in outputs if path is not None):
         check_writable(path)
         if path.exists() and (path.is_dir() or path.samefile(scan)):

@@ -32,6 +32,10 @@ TABLES = (
 )
 
 
+# Columns that any reader counts with.
+NUMBERS = ("epoch", "step", "loss", "runtime", "val_loss", "test_loss")
+
+
 HYPERPARAMS = ("learning_rate", "weight_decay", "batch_size", "epochs")
 
 
@@ -266,10 +270,10 @@ def _stem(path: Path) -> Path | None:
 
 
 def _read_table(path: Path, table: str) -> pd.DataFrame:
-    headerless = table == "hyperparams" and _starts_with_numbers(path)
     try:
+        headerless = table == "hyperparams" and _starts_with_numbers(path)
         rows = pd.read_csv(path, skipinitialspace=True, header=None if headerless else 0)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
         reason = str(error).strip().replace("\n", " ")
         raise BadInput(
             f"{path} is not a CSV table ({reason}): delete it or run the notebook again.",
@@ -277,6 +281,13 @@ def _read_table(path: Path, table: str) -> pd.DataFrame:
         ) from error
     if headerless:
         return rows.rename(columns=dict(enumerate(HYPERPARAMS)))
+    for column in NUMBERS:
+        if column in rows and not pd.api.types.is_numeric_dtype(rows[column]):
+            raise BadInput(
+                f"{path} has something else than numbers as {column}: delete it or run the "
+                "notebook again.",
+                fault="broken_log",
+            )
     return rows
 
 

@@ -29,6 +29,14 @@ PATIENT_AND_STUDY = (
 )
 
 
+PATIENT_GROUP = 0x0010
+
+OPTIONAL_OF_STUDY = (
+    *("StudyDescription", "PhysiciansOfRecord", "NameOfPhysiciansReadingStudy"),
+    *("AdmittingDiagnosesDescription", "ReferringPhysicianIdentificationSequence"),
+)
+
+
 # Name, lowest label (the liver holds its tumours), and SNOMED CT's category and type.
 SEGMENTS = (
     ("liver", LIVER, codes.SCT.AnatomicalStructure, codes.SCT.Liver),
@@ -60,6 +68,7 @@ def write_dicom_seg(path: Path | str, labels: np.ndarray, series: Path | str, ne
     segments = [segment for segment in SEGMENTS if (labels >= segment[1]).any()]
     masks = np.stack([stored >= lowest for _, lowest, _, _ in segments], axis=-1)
     segmentation = _segmentation(Path(series), slices, masks, segments, network)
+    _leave_out_what_is_optional(segmentation)
     with written_aside(path) as aside:
         segmentation.save_as(aside)
 
@@ -105,6 +114,14 @@ def _segmentation(
             # Whatever the series is written in, Japanese with its escapes for one, can be in this.
             specific_character_set="ISO_IR 192",
         )
+
+
+def _leave_out_what_is_optional(segmentation: Dataset) -> None:
+    """Remove what highdicom copies about patient and study beyond what DICOM asks for."""
+    for element in list(segmentation):
+        is_patient = element.tag.group == PATIENT_GROUP and element.keyword not in PATIENT_AND_STUDY
+        if is_patient or element.keyword in OPTIONAL_OF_STUDY:
+            del segmentation[element.tag]
 
 
 def _source_slices(series: Path) -> list[Dataset]:

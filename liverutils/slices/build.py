@@ -1,6 +1,7 @@
 """Build a slice store from the scans of a cohort, in parallel and whole or not at all."""
 
 import shutil
+import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from liverutils.parallel import in_processes
 from liverutils.scans import View, on_disk, read_case, write_nifti
 from liverutils.slices.cut import cut_case
 from liverutils.slices.store import ARRAYS, STORE, SliceStore, array_header, open_if_same
-from liverutils.sources import SOURCES, CaseFiles, fingerprint
+from liverutils.sources import SOURCES, CaseFiles, fingerprint, personal_names
 
 VERSION = 1
 
@@ -68,6 +69,13 @@ def build_store(
     }
     if store := open_if_same(out, identity):
         return store
+    if named := personal_names(case.patient for case in cases):
+        warnings.warn(
+            f"{', '.join(named[:3])} look{'s' * (len(named) == 1)} like a person's name or date of "
+            "birth, and stands in the store, the logs, and the names of pictures: rename the "
+            "files or folders before you share any of them.",
+            stacklevel=2,
+        )
     reads = {on_disk(place) for case in cases for place in (case.image, case.mask) if place}
     check_own(out, STORE, reads=reads | ({Path(raw)} if raw else set()))
     with one_at_a_time(out):
