@@ -8,8 +8,15 @@ import pytest
 from isal import igzip
 
 from liverutils.errors import BadInput
-from liverutils.scans import case_from_nifti, read_nifti_mask, write_nifti, write_nifti_like
+from liverutils.scans import (
+    case_from_nifti,
+    read_nifti_mask,
+    write_dicom_series,
+    write_nifti,
+    write_nifti_like,
+)
 from liverutils.scans.nifti import MOST_PADDING, read_nifti
+from liverutils.sources import find_cases, read_scan
 
 SHAPE = (32, 32, 16)
 # Where the fields of a NIfTI-1 header lie.
@@ -173,3 +180,27 @@ def test_a_mask_that_may_mean_something_else_is_refused(tmp_path, tiny_case, sca
     with pytest.raises(BadInput, match=r"mask\.nii") as caught:
         read_case(scan, tmp_path / "mask.nii")
     assert caught.value.fault == "unknown_labels"
+
+
+@pytest.mark.parametrize("name", ["scan.nrrd", "scan.mha", "slice.png"])
+def test_what_is_no_scan_is_told_what_is_taken(tmp_path, name):
+    (tmp_path / name).write_bytes(b"NRRD0004 and more")
+    with pytest.raises(BadInput, match=rf"{name} is not taken: give a NIfTI file") as caught:
+        read_scan(tmp_path / name)
+    assert caught.value.fault == "unknown_format"
+
+
+def test_a_zipped_nifti_is_named(tmp_path, scan):
+    with zipfile.ZipFile(tmp_path / "scan.nii.zip", "w") as archive:
+        archive.write(scan, "scan.nii")
+    with pytest.raises(BadInput, match=r"holds scan\.nii, .* unpack it"):
+        read_scan(tmp_path / "scan.nii.zip")
+
+
+def test_a_cd_lists_its_series_once(tmp_path, tiny_case):
+    for patient in ("PA0", "PA1"):
+        write_dicom_series(tmp_path / "CD" / patient / "SE0", tiny_case)
+    (tmp_path / "CD" / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(200))
+    cases = find_cases("folder", tmp_path / "CD")
+    assert [case.patient for case in cases] == ["PA0", "PA1"]
+    assert np.array_equal(cases[0].load().image, tiny_case.image)

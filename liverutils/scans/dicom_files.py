@@ -186,7 +186,7 @@ def _kind(path: Path, dataset: Dataset) -> UID | None:
     kinds = [UID(str(uid)) for uid in named if uid]
     # One that is cut short names nothing.
     known = [kind for kind in kinds if kind.name != kind]
-    return (known or kinds or [None])[-1]
+    return (known or kinds)[-1] if kinds else None
 
 
 def _what_is_missing(path: Path, dataset: Dataset) -> str | None:

@@ -28,6 +28,8 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "unsafe_archive": ("error", "The archive holds links or paths that escape; do not use it."),
     "unreadable_pixels": ("error", "The pixels cannot be decoded; export without compression."),
     "nested_archives": ("error", "Archives lie in each other too deep; unpack the outer ones."),
+    "unknown_format": ("error", "The file is neither NIfTI nor DICOM; convert it."),
+    "no_reference": ("error", "No DICOM SEG can refer to the series; leave that out."),
     "too_large": ("error", "A file is larger than any slice; take it out."),
     "unreadable": ("error", "The file may not be read; check who may read it."),
     # NIfTI

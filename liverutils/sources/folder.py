@@ -38,12 +38,28 @@ def read_scan(place: Path | str) -> Case:
     """Read one scan without labels: a NIfTI file, or the folder or archive of a CT series.
 
     Raises:
-        BadInput: As `scans.case_from_nifti` and `scans.case_from_dicom`; missing.
+        BadInput: As `scans.case_from_nifti` and `scans.case_from_dicom`; missing, unknown_format.
     """
     place = Path(place)
+    _check_format(place)
     name = place.name.split(".")[0]
     read = case_from_nifti if is_nifti(place) else case_from_dicom
     return read(place, patient=name, volume=name)
+
+
+def _check_format(place: Path) -> None:
+    """Say of what is no scan what would be taken."""
+    taken = "a NIfTI file (.nii or .nii.gz), or the folder, zip or tar of a CT series in DICOM"
+    if is_archive(place) and (niftis := [file for file in list_files(place) if is_nifti(file)]):
+        raise BadInput(
+            f"{place} holds {niftis[0].name}, and what is taken is {taken}; unpack it.",
+            fault="unknown_format",
+        )
+    is_one_file = place.is_file() and not (is_archive(place) or is_nifti(place))
+    if is_one_file and not _is_dicom(place):
+        raise BadInput(
+            f"{place} is not taken: give {taken}; convert it first.", fault="unknown_format"
+        )
 
 
 def find_folder(raw: Path) -> list[CaseFiles]:
