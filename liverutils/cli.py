@@ -12,7 +12,10 @@ from pathlib import Path
 from liverutils.errors import BadInput
 
 VIEWS = ("axial", "coronal", "sagittal")
-LAYOUTS = ("phantom", "ircadb", "lits", "msd", "lits-png", "chaos", "folder")
+LAYOUTS = (
+    *("phantom", "ircadb", "lits", "msd", "lits-png", "chaos", "crlm", "totalsegmentator"),
+    "folder",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -137,7 +140,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_source(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="ircadb, lits, msd, lits-png, chaos, folder, phantom, …")
+    parser.add_argument(
+        "source",
+        help="ircadb, lits, msd, lits-png, chaos, crlm, totalsegmentator, folder, phantom, …",
+    )
     parser.add_argument("raw", type=Path, help="its files: a folder or an archive")
 
 

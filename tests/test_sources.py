@@ -143,7 +143,8 @@ def test_layout_is_read_from_folder_and_archive(tmp_path, tiny_case, source, how
 
 
 def test_every_source_is_tested_and_told():
-    assert set(SOURCES) == {*COHORTS, "ircadb", "lits", "msd", "lits-png", "chaos", "folder"}
+    known = {"ircadb", "lits", "msd", "lits-png", "chaos", "crlm", "totalsegmentator", "folder"}
+    assert set(SOURCES) == {*COHORTS, *known}
     for name, source in SOURCES.items():
         assert source.name == name
         assert source.title and source.licence and source.citation and source.layout

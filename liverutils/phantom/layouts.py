@@ -115,6 +115,26 @@ def write_chaos(folder: Path, case: Case, number: int) -> None:
         save_png(place / "Ground" / f"liver_GT_{from_head:03d}.png", liver * np.uint8(255))
 
 
+def write_crlm(folder: Path, case: Case, number: int) -> None:
+    """Write a patient of Colorectal-Liver-Metastases: a CT series, and a DICOM SEG of its masks."""
+    # highdicom takes a second to import.
+    from liverutils.scans import write_dicom_seg
+
+    patient = folder / f"CRLM-CT-{number}"
+    write_dicom_series(patient / "1.000000-CT", case)
+    seg = patient / "1000.000000-Segmentation" / "1-1.dcm"
+    seg.parent.mkdir()
+    write_dicom_seg(seg, case.labels, patient / "1.000000-CT", "phantom")
+
+
+def write_totalsegmentator(folder: Path, case: Case, number: int) -> None:
+    """Write a scan of TotalSegmentator's data set: the CT, and a file for the liver."""
+    scan = folder / f"s{number:04d}"
+    write_nifti(scan / "ct.nii.gz", case.image, case.affine)
+    liver = (case.labels >= LIVER).astype(np.uint8)
+    write_nifti(scan / "segmentations" / "liver.nii.gz", liver, case.affine)
+
+
 def write_folder(folder: Path, case: Case, number: int) -> None:
     """Write a scan as one's own may lie: a folder per patient."""
     patient = folder / f"patient-{number:03d}"
@@ -174,6 +194,8 @@ LAYOUTS = {
     "msd": Layout(write_msd, write_list=_list_msd),
     "lits-png": Layout(write_lits_png, write_list=_list_lits_png),
     "chaos": Layout(write_chaos, first=1),
+    "crlm": Layout(write_crlm, first=1001),
+    "totalsegmentator": Layout(write_totalsegmentator),
     "folder": Layout(write_folder),
 }
 

@@ -67,6 +67,8 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "gantry_tilt": ("error", "The gantry was tilted; resample the series upright."),
     "jpeg2000": ("warning", "The series is JPEG 2000, perhaps with loss."),
     "missing_rescale": ("warning", "RescaleIntercept is missing; check the HU of air and liver."),
+    "not_seg": ("error", "The file is no DICOM SEG that can be read; export it again."),
+    "no_liver_segment": ("error", "The DICOM SEG has no segment named liver; name it so."),
     # Image and labels
     "single_slice": ("error", "The volume has one slice; give at least two."),
     "different_grids": ("error", "Image and labels lie on different grids; resample one."),

@@ -11,12 +11,14 @@ from pathlib import Path
 from liverutils.errors import BadInput
 from liverutils.phantom import COHORTS
 from liverutils.sources.chaos import find_chaos
+from liverutils.sources.crlm import find_crlm
 from liverutils.sources.files import CaseFiles
 from liverutils.sources.folder import find_folder
 from liverutils.sources.ircadb import find_ircadb
 from liverutils.sources.lits import find_lits, find_msd
 from liverutils.sources.phantoms import find_phantom
 from liverutils.sources.pictures import find_lits_png
+from liverutils.sources.totalsegmentator import find_totalsegmentator
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,32 @@ SOURCES: dict[str, Source] = {
             ),
         ),
         shares="None. Healthy livers: there are no tumours.",
+    ),
+    "crlm": Source(
+        name="crlm",
+        title="Colorectal-Liver-Metastases",
+        licence="CC BY 4.0",
+        citation="Simpson et al. 2024. Preoperative CT and survival data for patients undergoing"
+        " resection of colorectal liver metastases. Scientific Data 11, 172."
+        " https://doi.org/10.1038/s41597-024-02981-2",
+        url="https://doi.org/10.7937/QXK2-QG03",
+        layout="CRLM-CT-NNNN folders with a CT series and a DICOM SEG, as the TCIA delivers them",
+        find=find_crlm,
+        by_hand="get it with the NBIA Data Retriever from https://doi.org/10.7937/QXK2-QG03",
+        shares="None is known.",
+    ),
+    "totalsegmentator": Source(
+        name="totalsegmentator",
+        title="TotalSegmentator's CT data set",
+        licence="CC BY 4.0",
+        citation="Wasserthal et al. 2023. TotalSegmentator: Robust Segmentation of 104 Anatomic"
+        " Structures in CT Images. Radiology: Artificial Intelligence 5, e230024."
+        " https://doi.org/10.1148/ryai.230024",
+        url="https://doi.org/10.5281/zenodo.10047292",
+        layout="sNNNN folders with ct.nii.gz and segmentations/liver.nii.gz",
+        find=find_totalsegmentator,
+        by_hand="get it from https://doi.org/10.5281/zenodo.10047292",
+        shares="None is known. Lesions are not labelled apart; many scans do not show the liver.",
     ),
     "folder": Source(
         name="folder",

@@ -1,0 +1,53 @@
+"""Colorectal-Liver-Metastases (TCIA): a CT series per patient, and its masks as DICOM SEG."""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
+
+from liverutils.errors import BadInput
+from liverutils.scans import Case, case_from_dicom, list_deep, open_file, read_dicom_seg
+from liverutils.sources.files import CaseFiles
+
+
+def find_crlm(raw: Path) -> list[CaseFiles]:
+    """List the patients, `CRLM-CT-NNNN`, with the folders of their CT and of its SEG."""
+    folders = defaultdict(list)
+    for file in list_deep(raw):
+        if any(part.startswith("CRLM-CT-") for part in file.parts):
+            folders[file.parent].append(file)
+    places: dict[str, dict[str, Path]] = defaultdict(dict)
+    for folder, files in sorted(folders.items()):
+        patient = next(part for part in folder.parts if part.startswith("CRLM-CT-"))
+        modality = _modality(files[0])
+        if modality in ("CT", "SEG"):
+            if modality in places[patient]:
+                raise BadInput(
+                    f"{folder} and {places[patient][modality]} are both the {modality} of"
+                    f" {patient}; take one away.",
+                    fault="duplicate_cases",
+                )
+            places[patient][modality] = files[0] if modality == "SEG" else folder
+    return [
+        CaseFiles("crlm", patient, patient, found["CT"], found.get("SEG"), _read)
+        for patient, found in sorted(places.items())
+        if "CT" in found
+    ]
+
+
+def _modality(file: Path) -> str:
+    with open_file(file) as stream:
+        try:
+            return str(pydicom.dcmread(stream, specific_tags=["Modality"]).get("Modality", ""))
+        except pydicom.errors.InvalidDicomError:
+            return ""
+
+
+def _read(files: CaseFiles) -> Case:
+    case = case_from_dicom(
+        files.image, patient=files.patient, volume=files.volume, provenance=files.provenance
+    )
+    if files.mask is None:
+        return case
+    return replace(case, mask=read_dicom_seg(files.mask, case.image.shape, case.affine))

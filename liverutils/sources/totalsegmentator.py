@@ -1,0 +1,31 @@
+"""TotalSegmentator's data set: a folder per scan, a file per organ; of them the liver."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from liverutils.scans import LIVER, Case, list_deep
+from liverutils.sources.files import CaseFiles, read_nifti_case
+
+
+def find_totalsegmentator(raw: Path) -> list[CaseFiles]:
+    """List the scans: `sNNNN/ct.nii.gz`, with `sNNNN/segmentations/liver.nii.gz`."""
+    files = set(list_deep(raw))
+    cases = []
+    for image in sorted(file for file in files if file.name == "ct.nii.gz"):
+        liver = image.parent / "segmentations" / "liver.nii.gz"
+        name = image.parent.name
+        mask = liver if liver in files else None
+        cases.append(
+            CaseFiles("totalsegmentator", f"totalsegmentator-{name}", name, image, mask, _read)
+        )
+    return cases
+
+
+def _read(files: CaseFiles) -> Case:
+    """Read a scan and its liver; lesions are not labelled apart."""
+    case = read_nifti_case(files)
+    if case.mask is None:
+        return case
+    return replace(case, mask=(case.mask > 0).astype(np.uint8) * np.uint8(LIVER))
