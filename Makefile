@@ -17,7 +17,7 @@ WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help run reference test lab bench readme architecture site
+.PHONY: help run reference test lab bench readme architecture site handout test-quick
 
 help:## this page
 	@echo "make TARGET [VARIABLE=value ...]"; echo; echo "Targets"
@@ -44,8 +44,8 @@ test: $(VENV)/.installed## all tests
 	mypy
 	python -m pytest --numprocesses auto --dist worksteal
 
-lab: $(VENV)/.installed## JupyterLab
-	jupyter lab notebooks
+lab: $(VENV)/.installed## JupyterLab on the start notebook
+	jupyter lab notebooks/00_start.ipynb
 
 bench: $(VENV)/.installed## measure speed and memory, into logs/bench/
 	liverutils bench $(NAMES)
@@ -56,6 +56,14 @@ readme: $(VENV)/.installed## write the README's tables from logs/
 
 architecture: $(VENV)/.installed## draw docs/architecture.svg from the imports
 	python -m liverutils.course.architecture
+
+handout: $(VENV)/.installed## notebooks without solutions, whose checks note their verdicts, in build/handout
+	python -m liverutils.course.handout
+
+test-quick: $(VENV)/.installed## style and the quick tests, in less than three minutes
+	ruff check .
+	ruff format --check .
+	python -m pytest --numprocesses auto --dist worksteal -m "not slow"
 
 site: $(VENV)/.installed## build the course as web pages in build/site, without a network
 	python -m liverutils.course.site

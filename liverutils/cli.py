@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         help="the data set whose files it resembles (default: phantom, NIfTI with a table)",
     )
     phantom.add_argument("--out", type=Path, required=True, help="folder to write")
+    phantom.add_argument("--seed", type=int, help="another, for other patients (NIfTI only)")
     phantom.add_argument("--patients", type=_positive, help="only the first so many patients")
     _add_workers(phantom)
     phantom.set_defaults(command=_phantom)
@@ -178,6 +179,12 @@ def _phantom(options: argparse.Namespace) -> None:
     from liverutils.phantom import make_cohort, write_cohort
 
     make = make_cohort if options.layout == "phantom" else partial(write_cohort, options.layout)
+    if options.seed is not None:
+        if options.layout != "phantom":
+            raise BadInput(
+                "Leave out --seed or --layout: other layouts have the cohort's own seed."
+            )
+        make = partial(make_cohort, seed=options.seed)
     make(options.cohort, options.out, workers=options.workers, patients=options.patients)
     print(f"The cohort lies in {options.out}.")
 

@@ -90,3 +90,28 @@ def project(tmp_path) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
     return folder
+
+
+# What trains, builds whole stores or starts other programs; `make test-quick` leaves it out.
+SLOW_FILES = {
+    "test_archives.py", "test_batch.py", "test_cascade.py", "test_classification.py",
+    "test_cli.py", "test_colab.py", "test_fetch.py", "test_figures.py", "test_inference.py",
+    "test_jupyterlab.py", "test_layouts.py", "test_learners.py", "test_memory.py",
+    "test_multiview.py", "test_phantom.py", "test_randomised.py", "test_site.py",
+    "test_sources.py", "test_store.py", "test_verify.py", "test_viewer.py",
+}  # fmt: skip
+SLOW_TESTS = {
+    "test_notebook_runs_under_nbval",
+    "test_solutions_are_right",
+    "test_a_variant_takes_its_parameters",
+    "test_checks_tell_right_from_wrong",
+    "test_commands_of_the_front_page_run_as_written",
+    "test_the_logs_page_holds_the_results_of_the_logs",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, so that the quick tests can be asked for."""
+    for item in items:
+        if item.path.name in SLOW_FILES or item.name.split("[")[0] in SLOW_TESTS:
+            item.add_marker(pytest.mark.slow)

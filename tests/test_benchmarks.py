@@ -11,13 +11,14 @@ from liverutils.course.readme import fill
 from tests.benchmarks.summary import FIGURES, speed, summarise
 
 REPOSITORY = Path(__file__).parent.parent
+PAGE = REPOSITORY / "tests" / "benchmarks" / "README.md"
 
 
 def test_the_readme_holds_the_figures_of_the_benchmarks(tmp_path):
     copy = tmp_path / "README.md"
-    shutil.copy(REPOSITORY / "README.md", copy)
+    shutil.copy(PAGE, copy)
     fill(copy, "speed", partial(speed, REPOSITORY / "logs" / "bench"))
-    assert copy.read_text() == (REPOSITORY / "README.md").read_text(), "run `make readme`"
+    assert copy.read_text() == PAGE.read_text(), "run `make readme`"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import ast
 import shutil
 import sys
+import types
 from pathlib import Path
 
 import nbformat
@@ -233,6 +234,50 @@ def test_the_setup_cell_does_nothing_outside_colab(monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_address_that_cannot_be_cloned_stops_at_the_first_cell(monkeypatch, tmp_path):
+    """git fails as for a wrong or private address; nothing behind it is tried."""
+    for tool in ("git", "pip"):
+        (tmp_path / tool).write_text(f"#!/bin/sh\necho {tool} >> {tmp_path}/calls\nexit 128")
+        (tmp_path / tool).chmod(0o755)
+    source = colab.setup_cell().replace("/content", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    stopped = InteractiveShell.instance().run_cell(source).error_in_exec
+    assert isinstance(stopped, SystemExit)
+    assert "could not be cloned: is the address right" in str(stopped)
+    assert (tmp_path / "calls").read_text() == "git\n"
+
+
+def test_data_and_runs_on_drive_outlive_a_session(monkeypatch, tmp_path):
+    """Two sessions, each with a fresh clone; Drive is a folder that survives."""
+    mounted = []
+    drive = types.SimpleNamespace(mount=mounted.append)
+    monkeypatch.setitem(sys.modules, "google", types.ModuleType("google"))
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(drive=drive))
+
+    def session(name: str) -> Path:
+        clone = tmp_path / name / "liver-ct-course"
+        (clone / "data").mkdir(parents=True)
+        (clone / "data" / "README.md").write_text(name)
+        monkeypatch.setattr(colab, "repository_root", lambda: clone)
+        colab.keep_on_drive(tmp_path / "drive")
+        return clone
+
+    first = session("first")
+    (first / "data" / "scan").write_text("made")
+    (first / "runs" / "logs").mkdir()
+    (first / "runs" / "logs" / "UNet.pt").write_text("epoch 3")
+    colab.keep_on_drive(tmp_path / "drive")  # The cell is run again.
+    shutil.rmtree(tmp_path / "first")
+
+    second = session("second")
+    assert (second / "data" / "scan").read_text() == "made"
+    assert (second / "runs" / "logs" / "UNet.pt").read_text() == "epoch 3"
+    assert (second / "data" / "README.md").read_text() == "first", "what is there is kept"
+    assert mounted == [str(tmp_path / "drive")] * 3
+
+
 def test_the_setup_cell_pins_what_colab_has(monkeypatch, tmp_path):
     """git and pip are stand-ins that note how they were called, in Colab's order of events."""
     for tool in ("git", "pip"):
@@ -326,6 +371,9 @@ def test_exercises_are_open_and_their_solutions_pass_the_same_checks(path):
     solution = path if path in SOLUTIONS else path.parent / "solutions" / path.name
     checks = [cell.source for cell in cells_tagged(path, "check")]
     assert len(checks) == len(cells_tagged(path, "exercise"))
+    if path.name == "00_start.ipynb":  # The only notebook without exercises.
+        assert not checks
+        return
     assert checks == [cell.source for cell in cells_tagged(solution, "check")]
     folded = [
         cell.metadata.get("jupyter", {}).get("source_hidden")

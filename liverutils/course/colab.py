@@ -4,6 +4,7 @@
 """
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,28 @@ from liverutils.files import written_aside
 BADGE_START = "[![Open in Colab]"
 
 
+# What a lost session would take along; logs and checkpoints lie in runs/.
+KEPT = ("data", "runs")
+MOUNT = Path("/content/drive")
+
 SETUP_CELL = """\
 import sys
+from pathlib import Path
+
+drive = False  # on Colab, True keeps data, logs and checkpoints on your Google Drive
 
 if "google.colab" in sys.modules:  # installs what Colab lacks and touches nothing it has
     %cd -q /content
     !test -d {folder} || git clone --quiet --depth 1 {url}
+    if not Path("{folder}").is_dir():
+        sys.exit("{url} could not be cloned: is the address right, and is it public?")
     %cd -q {folder}
     !pip list --format=freeze > /tmp/installed.txt
-    !pip install --quiet --constraint /tmp/installed.txt ."""
+    !pip install --quiet --constraint /tmp/installed.txt .
+    if drive:
+        from liverutils.course import keep_on_drive
+
+        keep_on_drive()"""
 
 
 def colab_badge(notebook: str) -> str:
@@ -41,6 +55,35 @@ def setup_cell() -> str:
     """
     url = repository_url()
     return SETUP_CELL.format(url=url, folder=url.rsplit("/", 1)[1])
+
+
+def keep_on_drive(mount: Path = MOUNT) -> None:
+    """Put the folders of data and runs on Google Drive, where they outlive the session.
+
+    What lies on Drive already is used and never replaced, so a training that died with an earlier
+    session goes on at its last finished epoch.
+
+    Args:
+        mount: Where Drive is mounted; Colab asks for leave first.
+    """
+    from google.colab import drive  # There on Colab only.
+
+    drive.mount(str(mount))
+    for name in KEPT:
+        here, kept = repository_root() / name, mount / "MyDrive" / repository_root().name / name
+        kept.mkdir(parents=True, exist_ok=True)
+        if here.is_symlink():
+            continue
+        if here.is_dir():
+            shutil.copytree(here, kept, copy_function=_copy_new, dirs_exist_ok=True)
+            shutil.rmtree(here)
+        here.symlink_to(kept, target_is_directory=True)
+        print(f"{name}/ is {kept}")
+
+
+def _copy_new(source: str, target: str) -> None:
+    if not Path(target).exists():
+        shutil.copy2(source, target)
 
 
 def refresh_notebook(path: Path) -> None:

@@ -16,7 +16,7 @@ from liverutils.course.repository import repository_root
 from liverutils.files import written_aside
 from liverutils.runs import choose, read_catalogue
 
-THUMBNAIL_PIXELS = (240, 150)
+THUMBNAIL_PIXELS = (160, 100)
 
 
 @dataclass(frozen=True)

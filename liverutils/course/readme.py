@@ -1,14 +1,20 @@
-"""The README's results, gallery and graph of runs, as they stand now: `make readme`."""
+"""What the READMEs say of notebooks and runs, as it stands now: `make readme`.
+
+The front page gets a table of the notebooks and one of their reference runs; `logs/README.md` gets
+all runs with their variants, the pictures, and the graph of what waits for what.
+"""
 
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
+from liverutils.course.contents import Notebook, executed_copy, read_contents
 from liverutils.course.repository import repository_root
 from liverutils.files import written_aside
 from liverutils.prediction import LESION
@@ -21,15 +27,24 @@ SEGMENTATION = ("patients.liver_dice", "lesions.found", "cost.ms_per_slice")
 CLASSIFICATION = ("slices.true", "patients.accuracy", "cost.ms_per_slice")
 
 
-def write_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
-    """Replace what stands between the markers of the README by what holds now."""
-    contents: dict[str, Callable[[], str]] = {
-        "results": partial(results, logs_dir),
-        "gallery": partial(pictures, gallery),
-        "runs": rule_graph,
-    }
-    for name, content in contents.items():
-        fill(readme, name, content)
+# Notebooks beside each other on the front page.
+IN_A_ROW = 5
+
+# A run of the present recipe holds out at least so many patients.
+HELD_OUT = 32
+
+
+def write_readme(readme: Path, logs_dir: Path) -> None:
+    """Replace what stands between the markers of the front page by what holds now."""
+    fill(readme, "notebooks", notebook_table)
+    fill(readme, "reached", partial(reached, logs_dir))
+
+
+def write_logs_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
+    """Replace what stands between the markers of the logs' page by what holds now."""
+    fill(readme, "results", partial(results, logs_dir))
+    fill(readme, "gallery", partial(pictures, gallery))
+    fill(readme, "runs", rule_graph)
 
 
 def fill(readme: Path, name: str, content: Callable[[], str]) -> None:
@@ -38,6 +53,68 @@ def fill(readme: Path, name: str, content: Callable[[], str]) -> None:
     text = marked.sub(lambda found: f"{found[1]}{content()}\n{found[2]}", readme.read_text())
     with written_aside(readme) as aside:
         aside.write_text(text)
+
+
+def notebook_table() -> str:
+    """Return the notebooks as they are taught, part by part; each leads to where it has run."""
+    parts = []
+    for part in read_contents():
+        cells = [_cell(notebook) for notebook in part.notebooks]
+        cells += [""] * (-len(cells) % IN_A_ROW)
+        rows = [cells[i : i + IN_A_ROW] for i in range(0, len(cells), IN_A_ROW)]
+        head = [[part.title, *[""] * (IN_A_ROW - 1)], ["---"] * IN_A_ROW]
+        parts.append("\n".join(f"|{'|'.join(row)}|" for row in head + rows))
+    return "\n\n".join(parts)
+
+
+def _cell(notebook: Notebook) -> str:
+    if not (repository_root() / notebook.thumbnail).is_file():
+        return f"[{notebook.name}]({notebook.executed or notebook.path})"
+    picture = f"![]({notebook.thumbnail})<br>{notebook.name}"
+    return f"[{picture}]({notebook.executed or notebook.path})"
+
+
+def reached(logs_dir: Path) -> str:
+    """Return the table of what each notebook's reference run reached, as they are taught."""
+    logged = load_runs(logs_dir)
+    notebooks = [notebook for part in read_contents() for notebook in part.notebooks]
+    runs = {n.name: logged[n.run] for n in notebooks if n.run in logged}
+    runs = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)} | {
+        name: run for name, run in runs.items() if run.has(*CLASSIFICATION)
+    }
+    rows = [_reached(notebook.name, runs[notebook.name]) for notebook in notebooks
+            if notebook.name in runs]  # fmt: skip
+    early = [run for run in runs.values() if len(run.held_out or ()) < HELD_OUT]
+    devices = Counter(run.facts["machine"]["device"] for run in runs.values())
+    machines = " and ".join(f"{device} ({n} runs)" for device, n in sorted(devices.items()))
+    said = f"Measured on {machines}."
+    if early:
+        patients = sorted({len(run.held_out or ()) for run in early})
+        said += (
+            f" {len(early)} of these {len(runs)} runs are of an **earlier recipe** and have only "
+            f"{' or '.join(map(str, patients))} held-out patients: too few to rank networks by."
+        )
+    return f"{said}\n\n{markdown_table(rows)}"
+
+
+def _reached(name: str, run: LoggedRun) -> dict[str, str]:
+    row = dict.fromkeys(
+        ("notebook", "patients", "accuracy", "majority", "liver Dice", "tumour Dice",
+         "lesions found", "false alarms"), ""
+    )  # fmt: skip
+    row |= {"notebook": name, "patients": str(len(run.held_out or ()))}
+    if run.has(*CLASSIFICATION):
+        patients, slices = run.tables["patients"], run.tables["slices"]
+        row["accuracy"] = _interval(mean_interval(patients.accuracy, patients.slices), 2)
+        row["majority"] = f"{slices.true.value_counts(normalize=True).max():.2f}"
+    if run.has(*SEGMENTATION):
+        patients, lesions = run.tables["patients"], run.tables["lesions"]
+        row["liver Dice"] = f"{patients.liver_dice.mean():.3f}"
+        row["tumour Dice"] = _interval(mean_interval(patients.tumor_dice), 2)
+        row["lesions found"] = _lesions_found(run)
+        row["false alarms"] = str(int(lesions.false_positive.sum()))
+    minutes = run.tables["runtime"].runtime.sum() / 60
+    return row | {"minutes": f"{minutes:.1f}"}
 
 
 def results(logs_dir: Path) -> str:
@@ -60,7 +137,7 @@ def pictures(gallery: Path) -> str:
     """Return the contact sheet of every run, as Markdown links."""
     sheets = sorted(gallery.glob("*/contact_sheet.png"))
     rows = [
-        f"[{sheet.parent.name}]({gallery.name}/{sheet.parent.name}/contact_sheet.png)"
+        f"[{sheet.parent.name}](../{gallery.name}/{sheet.parent.name}/contact_sheet.png)"
         for sheet in sheets
     ]
     return " · ".join(rows)
@@ -128,6 +205,7 @@ def _segmentation_row(run: LoggedRun) -> dict[str, str]:
         "liver Dice": _interval(mean_interval(patients.liver_dice)),
         "tumour Dice": _interval(mean_interval(patients.tumor_dice)),
         "lesions found": _lesions_found(run),
+        "false alarms": str(int(run.tables["lesions"].false_positive.sum())),
         "liver HD95, mm": f"{patients.liver_hd95_mm.mean():.1f}",
     } | _costs(run)
 
@@ -139,6 +217,7 @@ def _class_row(run: LoggedRun) -> dict[str, str]:
     return {
         "run": _link(run),
         "accuracy": _interval(mean_interval(patients.accuracy, patients.slices)),
+        "majority": f"{slices.true.value_counts(normalize=True).max():.3f}",
         "AUC lesion or none": _interval(lesion),
     } | _costs(run)
 
@@ -161,12 +240,13 @@ def _lesions_found(run: LoggedRun) -> str:
 
 def _link(run: LoggedRun) -> str:
     """The run's name, with its executed notebook where it has one of its own."""
-    notebook = Path("logs", run.name, f"{run.name}.ipynb")
-    return f"[{run.name}]({notebook})" if (repository_root() / notebook).is_file() else run.name
+    copy = executed_copy(run.name)
+    return f"[{run.name}]({copy.relative_to('logs')})" if copy else run.name
 
 
-def _interval(interval: Interval) -> str:
-    return f"{interval.mean:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+def _interval(interval: Interval, digits: int = 3) -> str:
+    mean, low, high = (f"{v:.{digits}f}" for v in (interval.mean, interval.low, interval.high))
+    return f"{mean} ({low} to {high})"
 
 
 def markdown_table(rows: Iterable[dict[str, str]]) -> str:
@@ -178,4 +258,5 @@ def markdown_table(rows: Iterable[dict[str, str]]) -> str:
 
 if __name__ == "__main__":
     root = repository_root()
-    write_readme(root / "README.md", root / "logs", root / "images_gallery")
+    write_readme(root / "README.md", root / "logs")
+    write_logs_readme(root / "logs" / "README.md", root / "logs", root / "images_gallery")

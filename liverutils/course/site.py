@@ -19,6 +19,7 @@ import nbformat
 from liverutils.course.colab import BADGE_START
 from liverutils.course.contents import Notebook, Part, read_contents
 from liverutils.course.faults import Fault, read_faults
+from liverutils.course.questions import as_markdown, put_into, read_questions
 from liverutils.course.repository import repository_root, repository_url
 
 ROOMS = (
@@ -80,6 +81,7 @@ class Gathering:
         ]
         self.parts = [part for part in parts if part.notebooks]
         self.pages = self._pages()
+        self.questions = read_questions()
 
     def _pages(self) -> dict[Path, str]:
         """Which file of the repository is shown on which page."""
@@ -162,6 +164,8 @@ class Gathering:
         """A notebook as it ran, with set-up and checks folded and solutions behind a click."""
         source = notebook.executed or notebook.path
         content = nbformat.read(self.root / source, as_version=4)
+        if asked := self.questions.get(notebook.name):  # The copy may be older than they are.
+            put_into(content, as_markdown(asked))
         page = f"notebooks/{notebook.name}"
         solutions = iter(self._solutions(notebook))
         cells = []

@@ -1,5 +1,6 @@
 """Write a cohort to disk, once."""
 
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -26,6 +27,7 @@ def make_cohort(
     workers: int | None = None,
     progress: bool = True,
     patients: int | None = None,
+    seed: int | None = None,
 ) -> Path:
     """Write a cohort as NIfTI volumes and two tables, whole or not at all.
 
@@ -35,6 +37,8 @@ def make_cohort(
         workers: Processes; as many as there are cores by default. The files do not depend on it.
         progress: Show a progress bar.
         patients: Make only this many, the first ones.
+        seed: Another than the cohort's own, which gives other patients, named after it: a cohort
+            for one group of a class, say.
 
     Returns:
         `folder`, with volume-NNN.nii.gz, segmentation-NNN.nii.gz, patients.csv and lesions.csv
@@ -50,11 +54,13 @@ def make_cohort(
             fault="unknown_cohort",
         )
     folder, cohort = Path(folder), COHORTS[name]
+    if seed is not None:
+        cohort = replace(cohort, name=f"{name}-seed{seed}", seed=seed)
     count = patient_count(cohort, patients)
-    if _is_there(folder, name, patients):
+    if _is_there(folder, cohort, patients):
         return folder
     with one_at_a_time(folder):
-        if _is_there(folder, name, patients):
+        if _is_there(folder, cohort, patients):
             return folder
         with written_aside(folder) as aside:
             aside.mkdir()
@@ -102,18 +108,19 @@ def patient_count(cohort: Cohort, patients: int | None) -> int:
     return count
 
 
-def _is_there(folder: Path, name: str, patients: int | None) -> bool:
+def _is_there(folder: Path, cohort: Cohort, patients: int | None) -> bool:
     """Whether the cohort asked for lies in the folder; refuse anything else that does."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     there = _read_patients(folder / "patients.csv")
-    if set(there) != {name} or patients not in (None, len(there)):
+    if set(there) != {cohort.name} or patients not in (None, len(there)):
         raise BadInput(
             f"{folder} exists and holds something else than the cohort asked for; remove it or "
             "name another folder.",
             fault="folder_in_use",
         )
-    check_cohort(folder, name)
+    if cohort.name in COHORTS:
+        check_cohort(folder, cohort.name)
     return True
 
 

@@ -21,4 +21,5 @@ from .logged import run_table as run_table
 from .logs import RunLogs as RunLogs
 from .logs import read_record as read_record
 from .logs import read_run as read_run
+from .machine import cpu_name as cpu_name
 from .record import RunRecord as RunRecord

@@ -1,4 +1,4 @@
-"""All benchmarks in one table of the README, from their files in logs/bench: `make readme`."""
+"""All benchmarks in one table of README.md here, from their files in logs/bench: `make readme`."""
 
 import json
 from dataclasses import dataclass
@@ -165,9 +165,13 @@ FIGURES = (
 
 
 def main() -> None:
-    """Write the table of all benchmarks that have run into the README."""
+    """Write the table of all benchmarks that have run into their README."""
     root = repository_root()
-    fill(root / "README.md", "speed", partial(speed, root / "logs" / "bench"))
+    fill(
+        root / "tests" / "benchmarks" / "README.md",
+        "speed",
+        partial(speed, root / "logs" / "bench"),
+    )
 
 
 def speed(folder: Path) -> str:
@@ -200,7 +204,7 @@ def summarise(figure: Figure, folder: Path) -> dict[str, str]:
         "measured": f"{measured} {figure.unit}",
         "goal": goal,
         "reached": reached,
-        "benchmark": f"[{figure.file}](logs/bench/{figure.file}.csv)",
+        "benchmark": f"[{figure.file}](../../logs/bench/{figure.file}.csv)",
     }
 
 
