@@ -23,7 +23,8 @@ STORY = ("course", "scans", "phantom", "sources", "slices", "prediction", "", "r
 def code_cells(notebook: Path) -> list[str]:
     """The code of a notebook's cells, those apart that install or set up."""
     cells = json.loads(notebook.read_text())["cells"]
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    return ["".join(c["source"]) for c in code if "setup" not in c["metadata"].get("tags", [])]
 
 
 def imports_of(tree: ast.AST) -> list[ast.ImportFrom]:

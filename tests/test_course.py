@@ -245,7 +245,7 @@ def test_an_address_that_cannot_be_cloned_stops_at_the_first_cell(monkeypatch, t
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     stopped = InteractiveShell.instance().run_cell(source).error_in_exec
     assert isinstance(stopped, SystemExit)
-    assert "could not be cloned: is the address right" in str(stopped)
+    assert "could not be cloned: is the address above right" in str(stopped)
     assert (tmp_path / "calls").read_text() == "git\n"
 
 

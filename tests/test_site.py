@@ -102,7 +102,7 @@ def test_links_between_files_become_links_between_pages(tmp_path):
 def test_every_notebook_stands_in_the_contents_once():
     listed = [notebook.name for part in read_contents() for notebook in part.notebooks]
     there = sorted(path.stem for path in (ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    assert listed == there, "docs/notebooks.yaml lists the notebooks as they are taught"
+    assert listed == there, "list it in docs/notebooks.yaml, as it is taught"
 
 
 def test_executed_copies_are_those_of_their_notebooks():

@@ -28,7 +28,7 @@ if "google.colab" in sys.modules:  # installs what Colab lacks and touches nothi
     %cd -q /content
     !test -d {folder} || git clone --quiet --depth 1 {url}
     if not Path("{folder}").is_dir():
-        sys.exit("{url} could not be cloned: is the address right, and is it public?")
+        sys.exit("The course could not be cloned: is the address above right, and public?")
     %cd -q {folder}
     !pip list --format=freeze > /tmp/installed.txt
     !pip install --quiet --constraint /tmp/installed.txt .

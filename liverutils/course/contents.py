@@ -66,17 +66,19 @@ def read_contents() -> list[Part]:
     catalogue = read_catalogue(root / "notebooks" / "runs.yaml", "cpu")
     runs = {run.notebook.stem: run.name for run in choose(catalogue, "core")}
     content = yaml.safe_load((root / "docs" / "notebooks.yaml").read_text())
-    return [
+    parts = [
         Part(
             name,
             part["title"],
             [
                 Notebook(notebook, facts["about"], runs.get(notebook, ""), facts.get("figure"))
                 for notebook, facts in part["notebooks"].items()
+                if (root / "notebooks" / f"{notebook}.ipynb").is_file()
             ],
         )
         for name, part in content.items()
     ]
+    return [part for part in parts if part.notebooks]
 
 
 def executed_copy(run: str) -> Path | None:

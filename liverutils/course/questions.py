@@ -63,6 +63,8 @@ def main() -> None:
     """Write the questions into every notebook that has some."""
     for name, questions in read_questions().items():
         path = repository_root() / "notebooks" / f"{name}.ipynb"
+        if not path.is_file():
+            continue
         notebook = json.loads(path.read_text())
         put_into(notebook, as_markdown(questions))
         with written_aside(path) as aside:
