@@ -84,12 +84,12 @@ def reached(logs_dir: Path) -> str:
     }
     rows = [_reached(notebook.name, runs[notebook.name]) for notebook in notebooks
             if notebook.name in runs]  # fmt: skip
-    early = [run for run in runs.values() if len(run.held_out or ()) < HELD_OUT]
-    devices = Counter(run.facts["machine"]["device"] for run in runs.values())
+    early = [run for run in runs.values() if len(run.record.held_out or ()) < HELD_OUT]
+    devices = Counter(run.record.machine["device"] for run in runs.values())
     machines = " and ".join(f"{device} ({n} runs)" for device, n in sorted(devices.items()))
     said = f"Measured on {machines}."
     if early:
-        patients = sorted({len(run.held_out or ()) for run in early})
+        patients = sorted({len(run.record.held_out or ()) for run in early})
         said += (
             f" {len(early)} of these {len(runs)} runs are of an **earlier recipe** and have only "
             f"{' or '.join(map(str, patients))} held-out patients: too few to rank networks by."
@@ -102,7 +102,7 @@ def _reached(name: str, run: LoggedRun) -> dict[str, str]:
         ("notebook", "patients", "accuracy", "majority", "liver Dice", "tumour Dice",
          "lesions found", "false alarms"), ""
     )  # fmt: skip
-    row |= {"notebook": name, "patients": str(len(run.held_out or ()))}
+    row |= {"notebook": name, "patients": str(len(run.record.held_out or ()))}
     if run.has(*CLASSIFICATION):
         patients, slices = run.tables["patients"], run.tables["slices"]
         row["accuracy"] = _interval(mean_interval(patients.accuracy, patients.slices), 2)

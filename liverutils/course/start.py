@@ -85,9 +85,9 @@ def training_minutes(logs_dir: Path | str) -> pd.DataFrame:
     rows = {
         name: {
             "minutes": run.tables["runtime"].runtime.sum() / 60,
-            "pixels": run.facts["data"]["size"],
-            "cores": run.facts["machine"]["cores"],
-            "machine": run.facts["machine"]["device"],
+            "pixels": run.record.data["size"],
+            "cores": run.record.machine["cores"],
+            "machine": run.record.machine["device"],
         }
         for name, run in load_runs(logs_dir).items()
         if run.has("runtime.runtime", "machine.cores", "data.size")
