@@ -175,7 +175,9 @@ def test_commands_that_install_or_train_are_sound(page, tmp_path):
         elif words[0] == "cd":
             assert words[1] == repository_url().rsplit("/", 1)[1]
         else:
-            assert words[0] in ("source", "conda", "jupyter", "pip", "pre-commit", "python"), command
+            assert words[0] in ("source", "conda", "jupyter", "pip", "pre-commit", "python"), (
+                command
+            )
 
 
 def test_make_alone_prints_help():
