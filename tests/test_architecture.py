@@ -4,14 +4,20 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from liverutils.course.architecture import ROOMS as DRAWN
+from liverutils.course.architecture import draw
+
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "liverutils"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+CONTRACT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]
+LAYERS = CONTRACT["contracts"][0]["layers"]
 ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.pyi"))
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").rglob("*.ipynb"))
 MOST_LINES = 350
@@ -104,3 +110,33 @@ def test_a_notebook_imports_briefly_and_in_the_order_of_its_story(notebook):
     rooms = [node.module.partition(".")[2].split(".")[0] for node in imports_of(ast.parse(cell))]
     assert rooms == sorted(rooms, key=STORY.index)
     assert not any(alias.name == "*" for n in imports_of(ast.parse(cell)) for alias in n.names)
+
+
+WITHOUT_UNIX = """
+import builtins, importlib, pkgutil, sys
+import liverutils
+
+imported = builtins.__import__
+
+def refuse(name, globals=None, *others, **named):
+    importer = (globals or {}).get("__name__", "")
+    if name in ("fcntl", "resource") and importer.startswith("liverutils"):
+        raise ModuleNotFoundError(name)
+    return imported(name, globals, *others, **named)
+
+builtins.__import__ = refuse
+for module in pkgutil.walk_packages(liverutils.__path__, "liverutils."):
+    importlib.import_module(module.name)
+from liverutils.runs.machine import peak_memory_mb
+assert peak_memory_mb()["process"] > 50
+"""
+
+
+def test_nothing_needs_what_windows_lacks():
+    """The package alone is kept from it: other packages have ways of their own on each system."""
+    subprocess.run([sys.executable, "-c", WITHOUT_UNIX], check=True)
+
+
+def test_the_picture_of_the_rooms_is_fresh():
+    assert (REPOSITORY / "docs" / "architecture.svg").read_text() == draw()
+    assert list(DRAWN) == [room for room in reversed(LAYERS) if room in ROOMS]

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import psutil
 import pytest
 import yaml
 
+from liverutils.errors import BadInput
 from liverutils.runs import read_record, read_run
 from liverutils.runs.gpu import lock_one, visible_gpus
 
@@ -206,6 +208,55 @@ def test_a_lock_falls_with_the_process_that_held_it(tmp_path):
     gpu, lock = lock_one(["0"], tmp_path)
     assert gpu == "0"
     lock.release()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="needs two users of one machine")
+def test_a_second_user_takes_the_same_lock(monkeypatch):
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o1777)
+        monkeypatch.setattr(tempfile, "gettempdir", lambda: folder)
+        lock_one(["0"])[1].release()
+        child = os.fork()
+        if child == 0:  # the second user
+            os.setuid(65534)
+            try:
+                lock_one(["0"])[1].release()
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_no_lock_is_taken_through_a_link(tmp_path):
+    (tmp_path / "0.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInput, match="0.lock is a link"):
+        lock_one(["0"], tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_gpus_are_locked_by_uuid_however_they_were_named(monkeypatch, tmp_path):
+    query = tmp_path / "nvidia-smi"
+    query.write_text("#!/bin/sh\necho '0, GPU-aa'\necho '1, GPU-bb'\n")
+    query.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus() == ["GPU-aa", "GPU-bb"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1, GPU-aa")
+    assert visible_gpus() == ["GPU-bb", "GPU-aa"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert visible_gpus() == []
+
+
+def test_a_job_of_a_scheduler_keeps_the_gpus_that_it_was_given(monkeypatch):
+    """Two jobs at once, each of which sees its own GPU as number 0, do not wait for each other."""
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    show = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    command = [sys.executable, "-m", "liverutils.runs.gpu", sys.executable, "-c", show]
+    _, held = lock_one(["0"])
+    with held:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert said.stdout.strip() == "0,1"
 
 
 def test_a_command_sees_the_gpu_that_was_locked_for_it(monkeypatch):

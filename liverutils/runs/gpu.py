@@ -1,60 +1,103 @@
 """Run a command on a GPU that no other run uses: `python -m liverutils.runs.gpu COMMAND …`.
 
-A lock per GPU keeps two runs of the catalogue apart; it falls with the process that holds it, so a
-killed run leaves none behind. Where Slurm or the user has set CUDA_VISIBLE_DEVICES, only those
-are taken; where there is no GPU the command simply runs. In a job of Slurm nothing is locked: it
-has its GPUs to itself, under numbers that other jobs' GPUs have too.
+A lock per GPU keeps two runs apart, also those of two users of one machine; it falls with the
+process that holds it, so a killed run leaves none behind. GPUs that a scheduler gave to this job
+are its alone and are not locked; where there is no GPU the command simply runs.
 """
 
+import errno
+import getpass
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
+from liverutils.errors import BadInput
 from liverutils.locks import ALL_USERS
 from liverutils.parallel import run_to_the_end
 
 SECONDS_BETWEEN_TRIES = 2
 
+# What Slurm, PBS, LSF and Grid Engine set in each job.
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "SGE_TASK_ID")
+
+
+def given_by_scheduler() -> bool:
+    """Whether this process is a job, whose GPUs are its own.
+
+    Their names say nothing: where each job sees its own devices only, every job's GPU is number 0.
+    """
+    return any(name in os.environ for name in SCHEDULERS)
+
 
 def visible_gpus() -> list[str]:
-    """Return the GPUs a command may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the UUIDs of the GPUs that a command may use, or the names where none is known."""
+    of_number = _uuids()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name.strip() for name in given.split(",") if name.strip()]
+    if given is None:
+        return list(of_number.values())
+    names = [name.strip() for name in given.split(",") if name.strip()]
+    return [of_number.get(name, name) for name in names]
+
+
+def _uuids() -> dict[str, str]:
+    """UUIDs of the machine's GPUs by number, numbered as the bus is."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"]
     try:
-        query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
         listed = subprocess.run(query, capture_output=True, text=True, check=True).stdout
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return []  # No driver, so no GPU.
-    return listed.split()
+        return {}  # No driver, so no GPU.
+    pairs = (line.split(",") for line in listed.splitlines() if line.strip())
+    return {number.strip(): uuid.strip() for number, uuid in pairs}
 
 
-def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, FileLock]:
+def lock_folder() -> Path:
+    """Return the folder of the locks, which all users of the machine may write to.
+
+    It has no sticky bit as the folder around it has: there Linux lets nobody open another's file.
+    """
+    folder = Path(tempfile.gettempdir()) / "liverutils-gpus"
+    if folder.is_symlink():  # Somebody's trick; locks of one's own keep one's own runs apart.
+        folder = folder.with_name(f"liverutils-gpus-{getpass.getuser()}")
+    folder.mkdir(exist_ok=True)
+    with suppress(PermissionError):  # Whoever made it has done so already.
+        folder.chmod(0o777)
+    return folder
+
+
+def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, BaseFileLock]:
     """Wait until one of `gpus` is free, and lock it.
 
     Args:
         gpus: What `visible_gpus` returns.
-        folder: Where the locks lie, for every user of the machine; by default its folder for
-            temporary files.
+        folder: Where the locks lie; by default `lock_folder`.
 
     Returns:
-        The GPU and its lock, which falls when it is released or its process ends.
+        The GPU and its lock, which falls when it is released or the process ends.
+
+    Raises:
+        BadInput: A lock is a link, which is never followed.
     """
-    folder = folder or Path(tempfile.gettempdir())
+    folder = folder or lock_folder()
     while True:
         for gpu in gpus:
-            path = folder / f"liverutils-gpu-{gpu.replace('/', '-')}.lock"
-            lock = FileLock(path, mode=ALL_USERS)
+            lock = FileLock(folder / f"{gpu.replace('/', '-')}.lock", mode=ALL_USERS)
             try:
-                lock.acquire(timeout=0)
+                lock.acquire(blocking=False)
             except Timeout:
                 continue
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                raise BadInput(
+                    f"{lock.lock_file} is a link, not a lock: remove it.", fault="in_use"
+                ) from error
             return gpu, lock
         time.sleep(SECONDS_BETWEEN_TRIES)
 
@@ -62,7 +105,7 @@ def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, File
 def main(command: Sequence[str]) -> int:
     """Run `command` with one GPU visible; return its exit status. It ends with its parent."""
     gpus = visible_gpus()
-    if not gpus or "SLURM_JOB_ID" in os.environ:
+    if not gpus or given_by_scheduler():
         return run_to_the_end(command)
     gpu, lock = lock_one(gpus)
     try:

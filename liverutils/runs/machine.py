@@ -2,13 +2,13 @@
 
 import os
 import platform
-import resource
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 CODE = ("liverutils", "notebooks")
@@ -40,12 +40,23 @@ def cpu_name() -> str:
 
 def peak_memory_mb() -> dict[str, int]:
     """Highest memory so far of this process, and of the GPU where there is one, in MiB."""
-    # Linux counts in KiB, macOS in bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit >> 20}
+    peak = {"process": _peak_bytes() >> 20}
     if torch.cuda.is_available():
         peak["gpu"] = torch.cuda.max_memory_allocated() >> 20
     return peak
+
+
+def _peak_bytes() -> int:
+    """Highest memory so far of this process, by what each system keeps."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # Linux
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    if sys.platform == "darwin":
+        import resource  # which Windows lacks
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return psutil.Process().memory_info().peak_wset
 
 
 def _git_revision() -> str | None:
