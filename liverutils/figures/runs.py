@@ -39,7 +39,7 @@ CROWDED = 10  # times the median
 STRUCTURE_COLOURS = {"liver": LIVER_COLOUR, "tumor": TUMOR_COLOUR}
 
 
-CLASS_COLOURS = {"not liver": "silver", "liver": LIVER_COLOUR, "tumour": TUMOR_COLOUR}
+PIXEL_COLOURS = {"not liver": "silver", "liver": LIVER_COLOUR, "tumour": TUMOR_COLOUR}
 
 
 def network_of(run: str) -> str:
@@ -83,7 +83,7 @@ def plot_classes(run: LoggedRun, scores: Mapping[str, str]) -> Figure:
     figure, axes = plt.subplots(1, len(scores), squeeze=False, figsize=(9.0, 3.4))
     table = by_epoch(run, "val")
     for ax, (score, label) in zip(axes.flat, scores.items(), strict=True):
-        for number, (structure, colour) in enumerate(CLASS_COLOURS.items()):
+        for number, (structure, colour) in enumerate(PIXEL_COLOURS.items()):
             values = table[f"{score}_avg_class_{number}"]
             ax.plot(table.index + 1, values, "o-", color=colour, label=structure)
         _count_epochs(ax, label)

@@ -70,7 +70,7 @@ def _predict_planes(learn: CourseLearner, store: SliceStore, slices: SliceSet) -
     resampler = store.resampler(volume, view)
     rows, columns = (torch.from_numpy(m).to(learn.dls.device) for m in resampler.back())
     pictures = chain.from_iterable(predict_slices(learn, slices))
-    # As `scans.from_picture` turns them.
+    # Turned back from what `scans.as_picture` shows.
     planes = ((rows @ picture @ columns.T).mT.flip(1, 2).cpu() for picture in pictures)
     known = zip(slices.slices["index"], planes, strict=True)
     return fill_gaps(known, store.info["volumes"][volume]["shape"][VIEW_AXES[view]])

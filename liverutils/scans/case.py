@@ -12,10 +12,7 @@ from liverutils.errors import BadInput
 View = Literal["axial", "coronal", "sagittal"]
 
 
-BACKGROUND, LIVER, TUMOR = 0, 1, 2
-
-
-CLASS_NAMES = ("background", "liver", "tumour")
+LIVER, TUMOR = 1, 2
 
 
 # Which axis each axis is, and which way it grows, as nibabel writes it.
@@ -98,11 +95,6 @@ def as_picture(plane: np.ndarray) -> np.ndarray:
     at the top, patient's right on the left. Sagittal (Y, Z): head at the top, front on the left.
     """
     return plane[::-1, ::-1].T
-
-
-def from_picture(picture: np.ndarray) -> np.ndarray:
-    """Undo `as_picture`."""
-    return picture.T[::-1, ::-1]
 
 
 def take_plane(volume: np.ndarray, view: View, index: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from .loaders import SliceLoaders as SliceLoaders
 from .loaders import gathered_ahead as gathered_ahead
 from .loaders import slice_loaders as slice_loaders
 from .resampling import Resampler as Resampler
-from .slice_set import WINDOWS as WINDOWS
+from .slice_set import INPUT_WINDOWS as INPUT_WINDOWS
 from .slice_set import SliceSet as SliceSet
 from .slice_set import apply_window as apply_window
 from .splits import Split as Split

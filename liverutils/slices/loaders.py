@@ -17,7 +17,7 @@ from torch import Tensor
 from liverutils.errors import BadInput
 from liverutils.slices.augment import Augment
 from liverutils.slices.patches import Patches
-from liverutils.slices.slice_set import WINDOWS, SliceSet, Target, Targets, neighbour_rows
+from liverutils.slices.slice_set import INPUT_WINDOWS, SliceSet, Target, Targets, neighbour_rows
 from liverutils.slices.splits import Split
 from liverutils.slices.store import SliceStore
 
@@ -160,7 +160,8 @@ def slice_loaders(
         batch_size: Slices per batch.
         context_slices: Neighbouring slices on each side that become channels. At the end of a scan
             the last slice stands in for the missing ones; a channel never shows another scan.
-        window: (low, high) mapped to -1…1; by default `WINDOWS` for the store's kind of values.
+        window: (low, high) mapped to -1…1; by default `INPUT_WINDOWS` for the store's kind of
+            values.
         target: "mask", "label" or "both".
         sampling: "natural" shows each training slice once an epoch; "balanced" draws as many with
             replacement, each label as often as the others. Validation and test stay natural.
@@ -181,7 +182,7 @@ def slice_loaders(
         raise BadInput(f"sampling is {sampling!r}: it must be 'natural' or 'balanced'.")
     balanced = sampling == "balanced"
     device = torch.device(device)
-    window = window or WINDOWS[store.info["intensity"]]
+    window = window or INPUT_WINDOWS[store.info["intensity"]]
     images, masks = _place(store, device)
     neighbours = torch.as_tensor(neighbour_rows(store.slices, context_slices))
 

@@ -22,7 +22,7 @@ Targets = Tensor | tuple[Tensor, Tensor]
 
 
 # What the networks see of the store's values: the soft tissue of the abdomen, or all greys.
-WINDOWS = {"HU": (-100.0, 240.0), "grey": (0.0, 255.0)}
+INPUT_WINDOWS = {"HU": (-100.0, 240.0), "grey": (0.0, 255.0)}
 
 
 def apply_window(values: Tensor, window: tuple[float, float]) -> Tensor:

@@ -26,7 +26,7 @@ from liverutils.prediction.network import TrainedNetwork
 from liverutils.scans import Case, write_nifti
 from liverutils.scoring import score_patient
 from liverutils.slices import (
-    WINDOWS,
+    INPUT_WINDOWS,
     Augment,
     SliceStore,
     build_store,
@@ -109,7 +109,7 @@ def gather_epoch(folder: Path, size: Size) -> Callable[[], object]:
 def segment_scans(folder: Path, size: Size) -> Callable[[], object]:
     """Segment scans with a small U-Net that is as fine as they are."""
     torch.manual_seed(0)
-    data = {"view": "axial", "size": size.side, "window": WINDOWS["HU"], "intensity": "HU"}
+    data = {"view": "axial", "size": size.side, "window": INPUT_WINDOWS["HU"], "intensity": "HU"}
     network = TrainedNetwork(
         build_model("UNet", width=8).eval(),
         data | {"context_slices": 0},
