@@ -146,6 +146,11 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         help="ircadb, lits, msd, lits-png, chaos, crlm, totalsegmentator, folder, phantom, …",
     )
     parser.add_argument("raw", type=Path, help="its files: a folder or an archive")
+    parser.add_argument(
+        "--copy-geometry",
+        action="store_true",
+        help="masks in NIfTI lie on their image voxel for voxel, whatever geometry they tell",
+    )
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
@@ -201,7 +206,7 @@ def _prepare(options: argparse.Namespace) -> int:
     from liverutils.slices import build_store
     from liverutils.sources import find_cases
 
-    cases = find_cases(options.source, options.raw)
+    cases = find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
     n_kept = max(1, round(options.fraction * len(cases)))
     store = build_store(
         cases[: min(n_kept, options.limit or n_kept)],
@@ -225,7 +230,7 @@ def _verify(options: argparse.Namespace) -> int:
     from liverutils.scans import verify_cases
     from liverutils.sources import find_cases
 
-    cases = find_cases(options.source, options.raw)
+    cases = find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
     table = verify_cases(cases, workers=options.workers, progress=sys.stderr.isatty())
     rows = [
         (case.patient, case.volume, _times(case.shape), _times(case.spacing_mm, ".2f"),

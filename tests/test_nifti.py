@@ -204,3 +204,14 @@ def test_a_cd_lists_its_series_once(tmp_path, tiny_case):
     cases = find_cases("folder", tmp_path / "CD")
     assert [case.patient for case in cases] == ["PA0", "PA1"]
     assert np.array_equal(cases[0].load().image, tiny_case.image)
+
+
+def test_the_geometry_of_a_mask_is_copied_on_demand(tmp_path, tiny_case):
+    write_nifti(tmp_path / "bert.nii", tiny_case.image, tiny_case.affine)
+    other = tiny_case.affine @ np.diag([0.9984, 0.9984, 1, 1])
+    write_nifti(tmp_path / "bert_mask.nii", tiny_case.mask, other)
+    with pytest.raises(BadInput, match="not on the grid"):
+        find_cases("folder", tmp_path)[0].load()
+    case = find_cases("folder", tmp_path, copy_geometry=True)[0].load()
+    assert np.array_equal(case.mask, tiny_case.mask)
+    assert list(case.provenance["repairs"]) == ["contradicting_affine"]

@@ -30,6 +30,7 @@ class CaseFiles:
         image: NIfTI file, or place of a DICOM series or of PNG slices; may lie in an archive.
         mask: The same for the labels, or None.
         read: Turns these files into a Case.
+        copy_geometry: Labels in NIfTI lie on their image voxel for voxel, whatever they say.
         tumor: The tumours' own file where the mask holds only the liver, or None.
     """
 
@@ -39,6 +40,7 @@ class CaseFiles:
     image: Path
     mask: Path | None
     read: Callable[["CaseFiles"], Case]
+    copy_geometry: bool = False
     tumor: Path | None = None
 
     def load(self) -> Case:
@@ -117,5 +119,5 @@ def read_nifti_case(files: CaseFiles, mask_fits: bool = False) -> Case:
         patient=files.patient,
         volume=files.volume,
         provenance=files.provenance,
-        mask_fits=mask_fits,
+        mask_fits=mask_fits or files.copy_geometry,
     )

@@ -4,7 +4,7 @@ Every source is read from a folder, a zip or a tar, without unpacking, and ends 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -60,8 +60,14 @@ class Source:
     shares: str = ""
 
 
-def find_cases(source: str, raw: Path | str) -> list[CaseFiles]:
+def find_cases(source: str, raw: Path | str, *, copy_geometry: bool = False) -> list[CaseFiles]:
     """List the scans of a data set below a folder or archive, without reading voxels.
+
+    Args:
+        source: Name of the data set.
+        raw: Folder or archive.
+        copy_geometry: Take the geometry of every image for its labels in NIfTI, where they have as
+            many voxels: some programs write masks without it.
 
     Raises:
         BadInput: unknown_source, missing, no_cases, duplicate_cases, broken_archive,
@@ -73,7 +79,7 @@ def find_cases(source: str, raw: Path | str) -> list[CaseFiles]:
         raise BadInput(
             f"{raw} holds no scans of {source}; expected {known.layout}.", fault="no_cases"
         )
-    return cases
+    return [replace(case, copy_geometry=True) for case in cases] if copy_geometry else cases
 
 
 def known_source(name: str) -> Source:
