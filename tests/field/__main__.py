@@ -18,9 +18,9 @@ def main() -> int:
     real = Path(os.environ.get("LIVER_CT_REAL_DATA", beside))
     table = []
     for name, case in base_cases(options.quick, real if real.is_dir() else None):
-        table += run_all(name, case, options.words)
-    for row in table:
-        print(f"{row.base:14} {row.circumstance:40} {row.verdict:12} {row.happens}", flush=True)
+        for row in run_all(name, case, options.words):
+            table.append(row)
+            print(f"{row.base:14} {row.circumstance:40} {row.verdict:12} {row.happens}", flush=True)
     counts = {verdict: 0 for verdict in ("right", "silent wrong", "false alarm", "traceback")}
     for row in table:
         counts[row.verdict] += 1

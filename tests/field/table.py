@@ -50,8 +50,8 @@ def base_cases(quick: bool, real: Path | None = None) -> Iterator[tuple[str, Cas
         yield "3D-IRCADb", find_cases("ircadb", real / "3Dircadb1.17")[0].load()
 
 
-def run_all(base: str, case: Case, words: Sequence[str] = ()) -> list[Row]:
-    """Run every circumstance, or those with one of the words, on one case."""
+def run_all(base: str, case: Case, words: Sequence[str] = ()) -> Iterator[Row]:
+    """Run every circumstance, or those with one of the words, on one case, one after the other."""
     chosen = [
         name
         for name in (*VOXELS, *FILES)
@@ -59,7 +59,8 @@ def run_all(base: str, case: Case, words: Sequence[str] = ()) -> list[Row]:
     ]
     if case.image.shape[2] < 20:
         chosen = [name for name in chosen if name not in NOT_ON_SMALL]
-    return [run(base, name, case) for name in chosen]
+    for name in chosen:
+        yield run(base, name, case)
 
 
 def run(base: str, name: str, case: Case) -> Row:
