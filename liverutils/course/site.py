@@ -6,6 +6,7 @@ the repository become links between pages, or to the repository's address where 
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -140,6 +141,7 @@ class Gathering:
             before, target, after = found.group(1, 2, 3) if found[1] else found.group(4, 5, 6)
             return before + self._target(target, origin, page) + after
 
+        text = text.replace("```mermaid", "```text")  # Drawn by the forge, not by Sphinx.
         pieces = re.split(r"(^```.*?^```)", text, flags=re.DOTALL | re.MULTILINE)
         return "".join(p if p.startswith("```") else LINK.sub(turned, p) for p in pieces)
 
@@ -163,9 +165,10 @@ class Gathering:
     def _write_notebook(self, notebook: Notebook) -> None:
         """A notebook as it ran, with set-up and checks folded and solutions behind a click."""
         source = notebook.executed or notebook.path
-        content = nbformat.read(self.root / source, as_version=4)
+        ran = json.loads((self.root / source).read_text())
         if asked := self.questions.get(notebook.name):  # The copy may be older than they are.
-            put_into(content, as_markdown(asked))
+            put_into(ran, as_markdown(asked))
+        content = nbformat.reads(json.dumps(ran), as_version=4)
         page = f"notebooks/{notebook.name}"
         solutions = iter(self._solutions(notebook))
         cells = []
