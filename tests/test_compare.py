@@ -360,3 +360,9 @@ def test_damaged_logs_end_in_a_sentence(tmp_path):
         path.write_bytes(whole)
     assert refused > 30
     assert len(run_table(load_runs(tmp_path))) == 1
+
+
+def test_the_courses_reference_is_read():
+    runs = load_runs(Path(__file__).parent.parent / "logs")
+    assert runs["UNet"].tables["hyperparams"].loss.item() == "dice_cross_entropy"
+    assert {"UNet", "AlexNet", "MultiView", "ResUNet_tumor"} <= runs.keys()
