@@ -10,10 +10,12 @@ EXECUTOR ?=##           slurm: every run is a job of the cluster
 NAMES ?=##              of benchmarks, for make bench; empty: all
 CORES ?= $(shell getconf _NPROCESSORS_ONLN)##            for all runs together; the machine's
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)##             for all runs together; the machine's
+GPUS_SHARE ?= 1##        runs that share a GPU; a small network leaves a large one idle
+export GPUS_SHARE
 # Several runs side by side get more out of the cores than one after the other on all of them.
 THREADS ?= $(if $(filter 1,$(words $(RUNS))),$(CORES),$(shell n=$$(($(CORES) / 2)); echo $$((n < 1 ? 1 : n > 4 ? 4 : n))))##          of one run; all for a single run, else half of them, at most 4
 # A run waits for its cores and its GPU here, or in the queue of a cluster.
-WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES) --resources gpu=$(GPUS))
+WHERE = $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES) --resources gpu=$(shell echo $$(($(GPUS) * $(GPUS_SHARE)))))
 BIN = $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 

@@ -19,7 +19,7 @@ import yaml
 
 from liverutils.errors import BadInput
 from liverutils.runs import read_record, read_run
-from liverutils.runs.gpu import lock_one, visible_gpus
+from liverutils.runs.gpu import lock_one, runs_per_gpu, visible_gpus
 
 REPOSITORY = Path(__file__).parent.parent
 EPOCHS = 4
@@ -170,6 +170,22 @@ def test_the_folder_of_scans_may_have_a_space_in_its_name(project, tmp_path):
     command += ["--config", "profile=smoke", "runs=UNet", "dataset=folder", f"data_dir={scans}"]
     planned = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
     assert f"liverutils prepare folder '{scans}' " in planned.stdout + planned.stderr
+
+
+def test_as_many_runs_share_a_gpu_as_are_asked_for(tmp_path, monkeypatch):
+    taken = [lock_one(["0", "1"], tmp_path, share=2) for _ in range(4)]
+    assert [gpu for gpu, _ in taken] == ["0", "1", "0", "1"]
+    taken[2][1].release()
+    again, lock = lock_one(["0", "1"], tmp_path, share=2)
+    assert again == "0"
+    for _, held in [*taken, (again, lock)]:
+        held.release()
+    monkeypatch.setenv("GPUS_SHARE", "3")
+    assert runs_per_gpu() == 3
+    for wrong in ("0", "many", "-1"):
+        monkeypatch.setenv("GPUS_SHARE", wrong)
+        with pytest.raises(BadInput, match="GPUS_SHARE"):
+            runs_per_gpu()
 
 
 def test_two_runs_never_share_a_gpu(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from liverutils.errors import BadInput
+from liverutils.runs.machine import machine_facts
 from liverutils.slices import Augment, apply_window, augment, loaders, slice_loaders, split_patients
 from liverutils.slices.patches import Patches, cut
 from liverutils.slices.slice_set import neighbour_rows
@@ -287,3 +288,20 @@ def test_the_seed_fixes_patches_and_gathering_ahead_gives_the_same(smoke_store, 
 def test_patches_that_cannot_be_are_said(smoke_store, split, settings, sentence):
     with pytest.raises(BadInput, match=sentence):
         patch_loader(smoke_store, split, **settings)
+
+
+def test_a_store_that_lies_on_the_device_goes_through_no_thread(smoke_store, split, monkeypatch):
+    # As "cuda" is not equal to "cuda:0", where a tensor sent to "cuda" says it lies.
+    assert torch.device("cpu:0") != torch.zeros(1).device
+
+    def never(*_, **__):
+        raise AssertionError("gathered by a thread")
+
+    monkeypatch.setattr(loaders, "gathered_ahead", never)
+    dls = slice_loaders(smoke_store, split, batch_size=8, device="cpu:0")
+    assert len(next(iter(dls.valid))[0]) == 8
+
+
+def test_the_revision_of_a_copy_without_git_is_the_one_given(monkeypatch):
+    monkeypatch.setenv("GIT_REVISION", "abc1234")
+    assert machine_facts()["git_revision"] == "abc1234"

@@ -6,12 +6,16 @@ import segmentation_models_pytorch as smp
 from torch import nn
 
 from liverutils.errors import BadInput
+from liverutils.models.imagenet import load_lite0
+
+LITE0 = "timm-tf_efficientnet_lite0"
 
 ENCODERS = {
     "DeepLabV3Plus": "resnet34",
     "DeepLabV3Plus_ResNet34": "resnet34",
     "DeepLabV3Plus_ResNet50": "resnet50",
     "DeepLabV3Plus_EfficientNet": "efficientnet-b0",
+    "DeepLabV3Plus_EfficientNetLite0": LITE0,
     "DeepLabV3Plus_MobileNet": "mobilenet_v2",
 }
 
@@ -33,6 +37,11 @@ def deeplabv3plus(
     Raises:
         BadInput: The ImageNet weights cannot be had.
     """
+    if pretrained and ENCODERS[name] == LITE0:
+        network = smp.DeepLabV3Plus(LITE0, encoder_weights=None, classes=classes, **options)
+        load_lite0(network.encoder)
+        network.encoder.set_in_channels(in_channels, pretrained=True)
+        return network
     try:
         return smp.DeepLabV3Plus(
             ENCODERS[name],

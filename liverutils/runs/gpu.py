@@ -2,7 +2,8 @@
 
 A lock per GPU keeps two runs apart, also those of two users of one machine; it falls with the
 process that holds it, so a killed run leaves none behind. GPUs that a scheduler gave to this job
-are its alone and are not locked; where there is no GPU the command simply runs.
+are its alone and are not locked; where there is no GPU the command simply runs. GPUS_SHARE=n lets n
+runs share each GPU, since a small network leaves a large one idle.
 """
 
 import errno
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 
 from filelock import BaseFileLock, FileLock, Timeout
@@ -71,12 +73,27 @@ def lock_folder() -> Path:
     return folder
 
 
-def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, BaseFileLock]:
-    """Wait until one of `gpus` is free, and lock it.
+def runs_per_gpu() -> int:
+    """Return GPUS_SHARE, 1 where it is not set.
+
+    Raises:
+        BadInput: It is no whole number above 0.
+    """
+    given = os.environ.get("GPUS_SHARE") or "1"
+    if not given.isdecimal() or int(given) < 1:
+        raise BadInput(f"GPUS_SHARE is {given!r}: it says how many runs share a GPU, 1 or more.")
+    return int(given)
+
+
+def lock_one(
+    gpus: Sequence[str], folder: Path | None = None, share: int = 1
+) -> tuple[str, BaseFileLock]:
+    """Wait until one of `gpus` has a free place, and lock that.
 
     Args:
         gpus: What `visible_gpus` returns.
         folder: Where the locks lie; by default `lock_folder`.
+        share: Places of each GPU; the first places of all are taken before any second one.
 
     Returns:
         The GPU and its lock, which falls when it is released or the process ends.
@@ -86,8 +103,9 @@ def lock_one(gpus: Sequence[str], folder: Path | None = None) -> tuple[str, Base
     """
     folder = folder or lock_folder()
     while True:
-        for gpu in gpus:
-            lock = FileLock(folder / f"{gpu.replace('/', '-')}.lock", mode=ALL_USERS)
+        for place, gpu in product(range(share), gpus):
+            name = gpu.replace("/", "-") + (f"-{place}" if place else "")
+            lock = FileLock(folder / f"{name}.lock", mode=ALL_USERS)
             try:
                 lock.acquire(blocking=False)
             except Timeout:
@@ -107,7 +125,7 @@ def main(command: Sequence[str]) -> int:
     gpus = visible_gpus()
     if not gpus or given_by_scheduler():
         return run_to_the_end(command)
-    gpu, lock = lock_one(gpus)
+    gpu, lock = lock_one(gpus, share=runs_per_gpu())
     try:
         return run_to_the_end(command, env=os.environ | {"CUDA_VISIBLE_DEVICES": gpu})
     finally:
@@ -115,4 +133,7 @@ def main(command: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except BadInput as error:
+        sys.exit(f"liverutils: {error}")

@@ -64,6 +64,8 @@ def _git_revision() -> str | None:
 
     What runs write into the checkout, such as their logs, does not count.
     """
+    if given := os.environ.get("GIT_REVISION"):
+        return given  # Of a copy without .git, by whoever made the copy.
     if not (revision := _git("describe", "--always", "--exclude=*")):
         return None
     return revision + ("-dirty" if _git("status", "--porcelain", "--", *CODE) else "")

@@ -70,7 +70,10 @@ class SliceLoader(DataLoader):
             self.dataset.gather(order[some], self.corners[some] if size else None, size)
             for some in chunks
         )
-        if self.dataset.images.device != self.device or not _in_memory(self.dataset.images):
+        # By kind: "cuda" is not equal to the "cuda:0" where a tensor sent there says it lies.
+        if self.dataset.images.device.type != self.device.type or not _in_memory(
+            self.dataset.images
+        ):
             batches = gathered_ahead(batches, pin=self.device.type == "cuda")
         for batch in batches:
             batch = (t.to(self.device, non_blocking=True) for t in batch)
