@@ -177,10 +177,18 @@ def _tables(
     core: set[str],
     row: Callable[[LoggedRun], dict[str, str]],
 ) -> list[str]:
-    """The table of the core runs, and that of their variants folded away below it."""
-    if not runs:
-        return []
-    group = comparable_groups(runs)[0]
+    """For each set of held-out patients the core runs', and their variants' folded away below."""
+    groups = comparable_groups(runs) if runs else []
+    shown = [group for number, group in enumerate(groups) if number == 0 or core & group.keys()]
+    return [part for group in shown for part in _group_tables(task, group, core, row)]
+
+
+def _group_tables(
+    task: str,
+    group: dict[str, LoggedRun],
+    core: set[str],
+    row: Callable[[LoggedRun], dict[str, str]],
+) -> list[str]:
     own = {name: run for name, run in group.items() if name in core}
     variants = {name: run for name, run in group.items() if name not in core}
     patients = len(next(iter(group.values())).tables["patients"])
