@@ -263,3 +263,9 @@ def test_imagenet_weights_that_cannot_be_downloaded_are_said(monkeypatch, tmp_pa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(BadInput, match="weights of mobilenet_v2 cannot be downloaded"):
         build_model("DeepLabV3Plus_MobileNet", pretrained=True)
+
+
+def test_weights_of_a_network_with_a_list_in_its_recipe_are_read(tmp_path):
+    model = build_model("DeepLabV3Plus_MobileNet", decoder_atrous_rates=[1, 2, 3])
+    save_weights(model, tmp_path / "deeplab.safetensors", {})
+    assert load_weights(tmp_path / "deeplab.safetensors")[0].recipe == model.recipe

@@ -107,7 +107,10 @@ def _not_ours(path: Path) -> BadInput:
 
 
 def _build(path: Path, recipe: dict[str, Any]) -> nn.Module:
-    sizes = [value for value in recipe.values() if not isinstance(value, str | bool | type(None))]
+    values = [
+        v for value in recipe.values() for v in (value if isinstance(value, list) else [value])
+    ]
+    sizes = [value for value in values if not isinstance(value, str | bool | type(None))]
     if not all(isinstance(size, int | float) and 0 <= size <= LARGEST_SIZE for size in sizes):
         raise _not_ours(path)
     try:
