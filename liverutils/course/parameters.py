@@ -14,6 +14,8 @@ from liverutils.scans import View
 from liverutils.sources import SOURCES
 from liverutils.training import choose_device
 
+LITERALS = (str, int, float, list, dict, Path, type(None))
+
 INJECTED = "# Parameters\n"  # how the cell begins that papermill puts behind the parameters' own
 
 
@@ -169,7 +171,9 @@ def check_parameters(names: MutableMapping[str, Any], network: str = "") -> None
     """
     history = names.get("In", [])
     _check_known(history)
-    declared = {name for cell in history for name in _settings(cell)} if history else set(names)
+    # Where cells run without a history, as under nbval, all that holds a literal is looked at.
+    literals = {name for name, value in names.items() if isinstance(value, LITERALS)}
+    declared = {name for cell in history for name in _settings(cell)} or literals
     given = {name: names[name] for name in RULES if name in declared}
     for name, value in given.items():
         if RULES[name] is FLAG and str(value).lower() in ("true", "false"):
