@@ -140,3 +140,15 @@ def test_nothing_needs_what_windows_lacks():
 def test_the_picture_of_the_rooms_is_fresh():
     assert (REPOSITORY / "docs" / "architecture.svg").read_text() == draw()
     assert list(DRAWN) == [room for room in reversed(LAYERS) if room in ROOMS]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_variable_of_a_notebook_hides_a_room(path):
+    rooms, set_names = set(), set()
+    for tree in map(ast.parse, code_cells(path)):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and node.module == "liverutils":
+                rooms |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                set_names.add(node.id)
+    assert not rooms & set_names
