@@ -184,7 +184,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_run(smoke_store, tmp_pat
         def before_validate(self):
             nn.init.constant_(self.model.features[0].weight, float("nan"))
 
-    said = pytest.raises(FloatingPointError, match="validation loss of epoch 0 is nan")
+    said = pytest.raises(FloatingPointError, match="validation loss is nan in epoch 0")
     with said, learn.added_cbs([Poison()]):
         train(learn, 1, logs=RunLogs(tmp_path, "AlexNet"))
 

@@ -145,7 +145,7 @@ def test_runs_without_a_reference_keep_their_names(own_and_reference, reference)
 
 def test_a_readers_broken_log_is_named(own_and_reference):
     (own_and_reference / "own" / "UNet" / "UNet_run.json").write_text("{")
-    with pytest.raises(BadInput, match="own/UNet/UNet_run.json is not JSON"):
+    with pytest.raises(BadInput, match="own/UNet/UNet_run.json cannot be read"):
         load_beside_reference("own", "logs")
 
 

@@ -282,7 +282,7 @@ def _read_table(path: Path, table: str) -> pd.DataFrame:
     if headerless:
         return rows.rename(columns=dict(enumerate(HYPERPARAMS)))
     for column in () if table == "hyperparams" else NUMBERS:  # there `loss` is the loss's name
-        if column in rows and not pd.api.types.is_numeric_dtype(rows[column]):
+        if column in rows and len(rows) and not pd.api.types.is_numeric_dtype(rows[column]):
             raise BadInput(
                 f"{path} has something else than numbers as {column}: delete it or run the "
                 "notebook again.",
