@@ -56,6 +56,7 @@ def lab(request, tmp_path: Path) -> Iterator[str]:
         "gallery_dir": str(tmp_path / "gallery"),
         "logs_dir": str(tmp_path / "logs"),
         "image_size": 64,
+        "patch_size": 32,
         "epochs": 2,
         "width": 8,
     }
