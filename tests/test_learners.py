@@ -269,7 +269,7 @@ def test_a_loss_of_nan_in_validation_stops_the_run_with_the_batch_named(smoke_st
     learn, logs = make_learner(smoke_store), RunLogs(tmp_path, "UNet")
     with learn.added_cbs([PoisonValidation()]), pytest.raises(FloatingPointError) as caught:
         train(learn, 3, logs=logs)
-    assert "validation loss is nan in epoch 1, batch 0 (slices volume-" in str(caught.value)
+    assert "validation loss is nan in epoch 1, batch 0 (slices 003[" in str(caught.value)
     assert read_run(tmp_path, "UNet")["val"].epoch.tolist() == [0]
 
 

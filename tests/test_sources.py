@@ -386,7 +386,9 @@ def test_damaged_zip_member_is_named(tmp_path, tiny_case):
     content = bytearray(path.read_bytes())
     content[offset + 300] ^= 0xFF
     path.write_bytes(content)
-    assert fault_of(find_cases("ircadb", path)[0].load) == "broken_archive"
+    with pytest.raises(BadInput, match="image_4") as error:
+        find_cases("ircadb", path)[0].load()
+    assert error.value.fault == "damaged_slices"
 
 
 def test_encrypted_zip_is_named(tmp_path, tiny_case):
