@@ -81,7 +81,10 @@ time.sleep(600)
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_run_and_its_kernel_end_with_what_started_them(how):
-    start = f"import subprocess, sys; subprocess.run([sys.executable, '-m', 'liverutils.parallel', {sys.executable!r}, '-c', {KERNEL!r}])"  # noqa: E501
+    # What a shell starts in the background is deaf to Ctrl-C, and so is all that it starts.
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    run = f"[sys.executable, '-m', 'liverutils.parallel', {sys.executable!r}, '-c', {KERNEL!r}]"
+    start = f"{hear}; import subprocess, sys; subprocess.run({run})"
     top = subprocess.Popen([sys.executable, "-c", start], stdout=subprocess.PIPE, text=True)
     kernel = psutil.Process(int(top.stdout.readline()))
     below = [kernel, *psutil.Process(top.pid).children(recursive=True)]
