@@ -16,7 +16,7 @@ from liverutils.phantom.conditions import Conditions, draw_conditions
 from liverutils.phantom.contrast import Phase, sample_hu
 from liverutils.phantom.lesion_table import lesion_rows
 from liverutils.phantom.lesions import sample_lesions
-from liverutils.phantom.render import as_stored, blur_and_noise
+from liverutils.phantom.render import as_stored, average_layers, blur_and_noise
 from liverutils.phantom.scanner import Scan
 from liverutils.phantom.scene import Made, Patient
 from liverutils.phantom.shapes import Grid, Noise
@@ -158,13 +158,9 @@ def _render(
         part = slice(start, start + per_chunk)
         z = (grid.z[part, None] + within).ravel().astype(np.float32)
         scene = TrunkScene(patient, Grid(z, grid.x, grid.y), textures, conditions)
-        count = len(grid.z[part])
-        hu, liver, tumor = (
-            a.reshape(count, layers, *a.shape[1:]).mean(axis=1)
-            for a in (scene.hu, scene.liver, scene.tumor)
-        )
+        hu, liver, tumor = (average_layers(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
         image[part] = _acquire(rng, hu, scan, conditions, machine, scan.field_mm / cohort.matrix)
-        organs[part] = scene.organs.reshape(count, layers, *scene.organs.shape[1:])[:, layers // 2]
+        organs[part] = scene.organs[layers // 2 :: layers]
         mask[part][liver > 0.5] = LIVER
         mask[part][(liver > 0.5) & (tumor > 0.5)] = TUMOR
     return image.transpose(1, 2, 0), mask.transpose(1, 2, 0), organs.transpose(1, 2, 0)

@@ -24,14 +24,15 @@ def render_scan(cohort: Cohort, patient: Patient) -> tuple[np.ndarray, np.ndarra
         part = slice(start, start + per_chunk)
         z = (grid.z[part, None] + within).ravel().astype(np.float32)
         scene = Scene(patient, Grid(z, grid.x, grid.y), textures)
-        hu, liver, tumor = (_average(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
+        hu, liver, tumor = (average_layers(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
         image[part] = acquire(rng, hu, scan, cohort.calibration_hu, grid.x[1] - grid.x[0])
         mask[part][liver > 0.5] = LIVER
         mask[part][(liver > 0.5) & (tumor > 0.5)] = TUMOR
     return image.transpose(1, 2, 0), mask.transpose(1, 2, 0)
 
 
-def _average(fine: np.ndarray, layers: int) -> np.ndarray:
+def average_layers(fine: np.ndarray, layers: int) -> np.ndarray:
+    """Average sub-slices (Z * layers, X, Y) to slices (Z, X, Y): partial volume, as in a scan."""
     return fine.reshape(-1, layers, *fine.shape[1:]).mean(axis=1)
 
 

@@ -83,22 +83,22 @@ class Scene:
             self.liver[box] *= 1 - coverage
         return coverage
 
-    def _organ(self, name: str, hu: Shade | Painting, halo: float = 0) -> None:
+    def _organ(self, name: str, hu: Shade | Painting, halo: float = 0) -> tuple[Box, np.ndarray]:
         box, distance = self.anatomy.distance(name, self.grid)
         if halo:
             self._cover(box, distance - halo, self.values["fat"])
-        self._cover(box, distance, hu(box, distance) if callable(hu) else hu)
+        return box, self._cover(box, distance, hu(box, distance) if callable(hu) else hu)
 
-    def _tubes(self, name: str, hu: float, wall: float = 0) -> None:
+    def _tubes(self, name: str, hu: float, wall: float = 0) -> tuple[Box, np.ndarray] | None:
         tubes = self.anatomy.tubes[name]
         box = tubes.box(self.grid, 2.0 + wall)
         part = self.grid.within(box)
         if 0 in part.shape:
-            return
+            return None
         distance = tubes.distance(part, 2.0 + wall)
         if wall:
             self._cover(box, distance - wall, self.values["muscle"])
-        self._cover(box, distance, hu)
+        return box, self._cover(box, distance, hu)
 
     def _textured(self, hu: float, fine: float, coarse: float) -> Painting:
         return lambda box, _: hu + fine * self.noise[5][box] + coarse * self.noise[9][box]

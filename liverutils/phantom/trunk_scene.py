@@ -37,18 +37,15 @@ class TrunkScene(Scene):
         if organ in ORGANS:
             self.organs[box][coverage > 0.5] = ORGANS.index(organ)
 
-    def _organ(self, name: str, hu: Shade | Painting, halo: float = 0) -> None:
-        super()._organ(name, hu, halo)
-        box, distance = self.anatomy.distance(name, self.grid)
-        self._label(name, box, coverage_of(distance, self.edge))
+    def _organ(self, name: str, hu: Shade | Painting, halo: float = 0) -> tuple[Box, np.ndarray]:
+        box, coverage = super()._organ(name, hu, halo)
+        self._label(name, box, coverage)
+        return box, coverage
 
-    def _tubes(self, name: str, hu: float, wall: float = 0) -> None:
-        super()._tubes(name, hu, wall)
-        tubes = self.anatomy.tubes[name]
-        box = tubes.box(self.grid, 2.0)
-        part = self.grid.within(box)
-        if 0 not in part.shape:
-            self._label(name, box, coverage_of(tubes.distance(part, 2.0), self.edge))
+    def _tubes(self, name: str, hu: float, wall: float = 0) -> tuple[Box, np.ndarray] | None:
+        if painted := super()._tubes(name, hu, wall):
+            self._label(name, *painted)
+        return painted
 
     def _paint_wall(self) -> None:
         super()._paint_wall()
