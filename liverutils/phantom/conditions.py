@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from liverutils.phantom.anatomy import Anatomy
-from liverutils.phantom.shapes import COARSE_MM, Tubes, curve
+from liverutils.phantom.shapes import Tubes, curve, draw_points
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,4 @@ def _places(
     """Draw points (count, 3) in mm in an organ or, with a margin, around its surface."""
     distance = anatomy.fields[organ]
     inside = np.abs(distance) < margin if margin else distance < -2
-    places = np.argwhere(inside)
-    chosen = places[rng.integers(len(places), size=count)] + rng.uniform(-0.5, 0.5, (count, 3))
-    first = np.array([axis[0] for axis in anatomy.grid.axes])
-    return (first + chosen * COARSE_MM)[:, [1, 2, 0]]
+    return draw_points(rng, anatomy.grid, inside, count)

@@ -13,6 +13,7 @@ from liverutils.phantom.shapes import (
     Point,
     Tubes,
     curve,
+    draw_points,
     ellipsoid,
     joined,
     rotation,
@@ -402,8 +403,4 @@ class Builder:
         inside = self.fields[name] < depth
         if side:
             inside &= (side * self.grid.x > 0)[None, :, None]
-        places = np.argwhere(inside)
-        chosen = places[self.rng.integers(len(places), size=count)]
-        spread = self.rng.uniform(-0.5, 0.5, (count, 3))
-        first = np.array([axis[0] for axis in self.grid.axes])
-        return (first + (chosen + spread) * COARSE_MM)[:, [1, 2, 0]]
+        return draw_points(self.rng, self.grid, inside, count)

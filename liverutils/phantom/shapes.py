@@ -63,6 +63,15 @@ class Grid:
         return self.z[:, None, None], self.x[None, :, None], self.y[None, None, :]
 
 
+def draw_points(rng: np.random.Generator, grid: Grid, inside: np.ndarray, count: int) -> np.ndarray:
+    """Draw points (count, 3), as (x, y, z) in mm, in those voxels of `grid` that are `inside`."""
+    places = np.argwhere(inside)
+    chosen = places[rng.integers(len(places), size=count)]
+    spread = rng.uniform(-0.5, 0.5, (count, 3))
+    first = np.array([axis[0] for axis in grid.axes])
+    return (first + (chosen + spread) * COARSE_MM)[:, [1, 2, 0]]
+
+
 def upsample(values: np.ndarray, coarse: Grid, fine: Grid) -> np.ndarray:
     """Interpolate `values` on `coarse` at the points of `fine` (Keys' cubic convolution, 1981)."""
     wz, wx, wy = (_cubic_weights(f, c) for f, c in zip(fine.axes, coarse.axes, strict=True))
