@@ -21,6 +21,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from liverutils.errors import BadInput
 
 SECONDS_BETWEEN_LOOKS = 0.5
+# Whoever sees a child end first must not leave while another thread still ends the grandchildren.
+_ending = threading.Lock()
 
 
 def in_processes(
@@ -101,9 +103,10 @@ def run_to_the_end(command: Sequence[str], **options: Any) -> int:
 
 
 def _end_children() -> None:
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
+    with _ending:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 if __name__ == "__main__":
