@@ -1,6 +1,7 @@
 """The `liverutils` command. Exit status: 0 done, 1 input that cannot be used, 2 wrong usage."""
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,17 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, required=True, help="CSV, one row per scan")
     _add_workers(evaluate)
     evaluate.set_defaults(command=_evaluate)
+
+    measure = commands.add_parser(
+        "measure",
+        help="diameters, volumes and RECIST sum of a mask",
+        description="Measure every tumour of a mask (0 background, 1 liver, 2 tumour): its longest"
+        " axial diameter, the short axis across it and its volume; the liver's volume; and the sum"
+        " of at most two target lesions as RECIST 1.1 defines them. Not for treating patients.",
+    )
+    measure.add_argument("mask", type=Path, help="NIfTI file or DICOM SEG")
+    measure.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    measure.set_defaults(command=_measure)
 
     bench = commands.add_parser(
         "bench",
@@ -281,6 +293,17 @@ def _evaluate(options: argparse.Namespace) -> None:
     ]  # fmt: skip
     _print_rows([head, *rows])
     print(f"\n{len(scores)} scans, one row each in {options.out}.")
+
+
+def _measure(options: argparse.Namespace) -> None:
+    from liverutils.scoring import measure_mask
+
+    found = measure_mask(options.mask)
+    if options.json:
+        print(json.dumps({"mask": str(options.mask), **found.as_dict()}, indent=2))
+        return
+    _print_rows(found.as_rows())
+    print(f"\n{found.describe()}")
 
 
 def _bench(options: argparse.Namespace) -> int:

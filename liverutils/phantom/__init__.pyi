@@ -1,6 +1,8 @@
 """Synthetic patients with a truth that is known, seeded: the same seed gives the same bytes."""
 
 from .cohorts import COHORTS as COHORTS
+from .follow_up import CHANGES as CHANGES
+from .follow_up import make_follow_up as make_follow_up
 from .layouts import write_cohort as write_cohort
 from .layouts import write_ircadb as write_ircadb
 from .patients import make_patient as make_patient

@@ -109,10 +109,22 @@ def sample_lesions(
         wanted += [("focal fat", diameter) for diameter in rng.uniform(12, 30, rng.integers(1, 3))]
     lesions: list[Lesion] = []
     for kind, diameter in wanted:
-        centre = _find_room(rng, anatomy, kind, diameter, lesions)
-        if centre is not None:
-            lesions.append(_shape_lesion(rng, str(kind), centre, diameter, scan.hu))
+        lesion = place_lesion(rng, anatomy, scan.hu, str(kind), diameter, lesions)
+        lesions += [lesion] if lesion else []
     return lesions
+
+
+def place_lesion(
+    rng: np.random.Generator,
+    anatomy: Anatomy,
+    hu: dict[str, float],
+    kind: str,
+    diameter: float,
+    others: list[Lesion],
+) -> Lesion | None:
+    """Draw a lesion in the liver, apart from the others; None where there is no room."""
+    centre = _find_room(rng, anatomy, kind, diameter, others)
+    return None if centre is None else _shape_lesion(rng, kind, centre, diameter, hu)
 
 
 def _find_room(

@@ -33,7 +33,7 @@ def make_all(cohort: Cohort, number: int) -> Made:
         if cohort.randomised:
             return make_randomised(cohort, number)
         patient = draw_patient(cohort, number)
-        case = _make_case(cohort, number, patient)
+        case = make_case(cohort, number, patient)
         return Made(case, lesion_rows(patient, case.patient, case.affine))
 
 
@@ -46,7 +46,8 @@ def draw_patient(cohort: Cohort, number: int) -> Patient:
     return Patient(anatomy, scan, lesions, scan_grid(scanner, cohort, scan, anatomy), noise)
 
 
-def _make_case(cohort: Cohort, number: int, patient: Patient) -> Case:
+def make_case(cohort: Cohort, number: int, patient: Patient) -> Case:
+    """Scan a patient that was drawn."""
     image, mask = render_scan(cohort, patient)
     grid = patient.grid
     pixel = patient.scan.field_mm / cohort.matrix

@@ -26,6 +26,7 @@ from .dicom_seg import PATIENT_AND_STUDY as PATIENT_AND_STUDY
 from .dicom_seg import check_dicom_seg as check_dicom_seg
 from .dicom_seg import write_dicom_seg as write_dicom_seg
 from .dicom_seg_read import read_dicom_seg as read_dicom_seg
+from .dicom_seg_read import read_dicom_seg_alone as read_dicom_seg_alone
 from .dicom_write import write_dicom_mask as write_dicom_mask
 from .dicom_write import write_dicom_series as write_dicom_series
 from .grey import grey_to_hu as grey_to_hu

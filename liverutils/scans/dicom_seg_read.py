@@ -2,6 +2,8 @@
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import highdicom as hd
@@ -31,9 +33,7 @@ def read_dicom_seg(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np
     Raises:
         BadInput: not_seg, no_liver_segment, different_grids.
     """
-    try:
-        with open_file(path) as file:
-            segmentation = hd.seg.segread(io.BytesIO(file.read()))
+    with _as_dicom_seg(path) as segmentation:
         labels = np.zeros(shape, np.uint8)
         for number, label in _wanted_segments(segmentation, path):
             volume = segmentation.get_volume(
@@ -42,6 +42,36 @@ def read_dicom_seg(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np
             )  # fmt: skip
             part, part_affine = turn_to_ras(volume.array, LPS_TO_RAS @ volume.affine)
             labels[_place_in(path, shape, affine, part.shape, part_affine)][part > 0] = label
+    return labels
+
+
+def read_dicom_seg_alone(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read liver and tumours from a DICOM SEG on its own grid, where its series is not at hand.
+
+    Returns:
+        uint8 (X, Y, Z), RAS, from the lowest to the highest slice that it labels; its affine.
+
+    Raises:
+        BadInput: not_seg, no_liver_segment.
+    """
+    with _as_dicom_seg(path) as segmentation:
+        wanted = _wanted_segments(segmentation, path)
+        volume = segmentation.get_volume(
+            segment_numbers=[number for number, _ in wanted], allow_missing_positions=True
+        )
+        segments, affine = turn_to_ras(volume.array, LPS_TO_RAS @ volume.affine)
+        labels = np.zeros(segments.shape[:3], np.uint8)
+        for place, (_, label) in enumerate(wanted):
+            labels[segments[..., place] > 0] = label
+    return labels, affine
+
+
+@contextmanager
+def _as_dicom_seg(path: Path) -> Iterator[hd.seg.Segmentation]:
+    """Open a DICOM SEG; what goes wrong while it is read raises BadInput, not_seg."""
+    try:
+        with open_file(path) as file:
+            yield hd.seg.segread(io.BytesIO(file.read()))
     except BadInput:
         raise
     except (ValueError, RuntimeError, AttributeError, InvalidDicomError) as error:
@@ -50,7 +80,6 @@ def read_dicom_seg(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np
             " it again.",
             fault="not_seg",
         ) from error
-    return labels
 
 
 def _wanted_segments(segmentation: hd.seg.Segmentation, path: Path) -> list[tuple[int, int]]:

@@ -10,6 +10,8 @@ from .classes import score_auc as score_auc
 from .classes import score_classes as score_classes
 from .counts import PatientCounts as PatientCounts
 from .counts import score_images as score_images
+from .diameters import measure_lesions as measure_lesions
+from .diameters import outline_points as outline_points
 from .folders import evaluate_masks as evaluate_masks
 from .intervals import Interval as Interval
 from .intervals import mean_interval as mean_interval
@@ -17,7 +19,14 @@ from .lesions import label_lesions as label_lesions
 from .lesions import lesion_summary as lesion_summary
 from .lesions import nearest_look_alike as nearest_look_alike
 from .lesions import score_lesions as score_lesions
+from .measure import Measurement as Measurement
+from .measure import measure_labels as measure_labels
+from .measure import measure_mask as measure_mask
 from .names import SLICE_CLASSES as SLICE_CLASSES
+from .response import CATEGORIES as CATEGORIES
+from .response import choose_targets as choose_targets
+from .response import follow_lesions as follow_lesions
+from .response import response_category as response_category
 from .summary import summarise as summarise
 from .volumes import score_patient as score_patient
 from .volumes import score_volume as score_volume
