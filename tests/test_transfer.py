@@ -3,10 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from torch import nn
 
+from liverutils import prediction
+from liverutils.models import Settings
 from liverutils.phantom import COHORTS, make_patient
 from liverutils.prediction import elsewhere
+from liverutils.prediction.network import TrainedNetwork
 from liverutils.scans import grey_to_hu
 
 
@@ -36,32 +42,57 @@ def test_a_scan_in_hu_is_left_as_it_is(case):
     assert elsewhere.as_trained_on(network, grey).intensity == "HU"
 
 
-def answers(monkeypatch, plain: np.ndarray, changed: np.ndarray) -> None:
-    """Have the network answer `plain` and, with test-time changes, `changed`."""
+class Says(nn.Module):
+    """A network that calls liver what `where` says of a batch of windowed pictures."""
 
-    def segment(network, case, augment=False):
-        return type("Answer", (), {"labels": (changed if augment else plain).copy()})
+    def __init__(self, where):
+        super().__init__()
+        self.where = where
 
-    monkeypatch.setattr(elsewhere, "segment", segment)
-
-
-def test_agreement_is_the_dice_of_the_two_answers(monkeypatch, case):
-    plain, changed = (np.zeros((8, 8, 8), np.uint8) for _ in range(2))
-    plain[:4], changed[2:6] = 1, 1
-    answers(monkeypatch, plain, changed)
-    labels, agreement = elsewhere.segment_with_agreement(None, case)
-    assert agreement == 0.5
-    assert np.array_equal(labels, changed)
+    def forward(self, images):
+        liver = self.where(images[:, 0]).float()
+        return 20 * torch.stack([0.5 - liver, liver - 0.5, torch.full_like(liver, -9)], 1)
 
 
-def test_two_empty_answers_agree_on_nothing(monkeypatch, case):
-    empty = np.zeros((8, 8, 8), np.uint8)
-    answers(monkeypatch, empty, empty)
-    assert elsewhere.segment_with_agreement(None, case)[1] == 0
+def network_that(where) -> TrainedNetwork:
+    facts = {"view": "axial", "size": 64, "window": (-160, 240), "intensity": "HU"}
+    data = facts | {"context_slices": 0, "target": "mask"}
+    return TrainedNetwork(Says(where), data, torch.device("cpu"), Settings("float32"))
+
+
+def test_a_network_that_goes_by_what_it_sees_agrees_with_itself(case):
+    network = network_that(lambda pictures: pictures > 0)
+    assert prediction.liver_agreement(network, case, case.labels) > 0.9
+
+
+def test_a_network_whose_answer_a_turn_undoes_does_not(case):
+    stripes = torch.arange(64) % 2 == 0  # of the frame, not of what is seen in it
+    network = network_that(lambda pictures: (pictures > 0) & stripes)
+    assert prediction.liver_agreement(network, case, case.labels) < 0.6
+
+
+def test_where_no_liver_was_found_there_is_nothing_to_agree_on(case):
+    network = network_that(lambda pictures: pictures > 9)
+    assert prediction.liver_agreement(network, case, np.zeros_like(case.labels)) == 0
+    assert prediction.liver_agreement(network, case, case.labels) == 0
+
+
+def test_one_good_answer_in_twenty_is_doubted(tmp_path):
+    weights = tmp_path / "Run.safetensors"
+    assert prediction.least_agreement(weights) is None
+    agreement = np.linspace(0.8, 1, 101)
+    table = pd.DataFrame({"agreement": agreement, "liver_dice": 0.9})
+    bad = pd.DataFrame({"agreement": [0.1], "liver_dice": [0.2]})
+    pd.concat([table, bad]).to_csv(tmp_path / "Run_elsewhere.csv", index=False)
+    assert prediction.least_agreement(weights) == pytest.approx(0.81)
+    bad.to_csv(tmp_path / "Run_elsewhere.csv", index=False)
+    assert prediction.least_agreement(weights) is None
 
 
 def test_scans_elsewhere_are_scored_one_by_one(monkeypatch, case):
-    answers(monkeypatch, case.labels, case.labels)
+    answer = type("Answer", (), {"labels": case.labels.copy()})
+    monkeypatch.setattr(elsewhere, "segment", lambda network, case: answer)
+    monkeypatch.setattr(elsewhere, "liver_agreement", lambda network, case, labels: 1)
     network = type("Network", (), {"data": {"intensity": "HU"}})
     files = [type("Files", (), {"load": lambda self: case})()]
     (row,) = elsewhere.score_elsewhere(network, files).to_dict("records")

@@ -7,8 +7,9 @@ from .cascade import segment_in_liver as segment_in_liver
 from .cascade import start_from as start_from
 from .classes import LESION as LESION
 from .classes import slice_table as slice_table
+from .doubt import least_agreement as least_agreement
+from .doubt import liver_agreement as liver_agreement
 from .elsewhere import score_elsewhere as score_elsewhere
-from .elsewhere import segment_with_agreement as segment_with_agreement
 from .held_out import predict_labels as predict_labels
 from .held_out import predict_slices as predict_slices
 from .network import keep_largest_liver as keep_largest_liver

@@ -1,6 +1,6 @@
 """A trained network for whole scans that are in no store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import pairwise
@@ -173,7 +173,7 @@ def _paint_view(
     with tqdm(total=depth, desc=view, unit="slice", disable=not progress) as bar:
         for (raw,) in batches:
             images = apply_window(raw.to(network.device), network.data["window"])
-            painter.paint(done, _predict(network, images, augment))
+            painter.paint(done, slice_probabilities(network, images, augment))
             done += len(images)
             bar.update(len(images))
     return painter
@@ -197,18 +197,26 @@ def _labels_of(probabilities: np.ndarray) -> np.ndarray:
 
 
 def cut_batches(
-    network: TrainedNetwork, case: Case, view: View, resampler: Resampler
+    network: TrainedNetwork,
+    case: Case,
+    view: View,
+    resampler: Resampler,
+    chosen: Sequence[int] | None = None,
 ) -> Iterator[tuple[Tensor]]:
-    """Yield raw slices with their neighbours, (B, C, size, size) int16, each slice cut once."""
+    """Yield raw slices with their neighbours, (B, C, size, size) int16, each slice cut once.
+
+    `chosen` are the slices to cut; all of them by default.
+    """
     context, depth = network.data["context_slices"], case.image.shape[VIEW_AXES[view]]
+    chosen = range(depth) if chosen is None else chosen
     step = max(1, PIXELS_PER_BATCH[network.device.type] // resampler.size**2)
 
     @lru_cache(maxsize=2 * context + 1)
     def cut(index: int) -> np.ndarray:
         return cut_picture(resampler, case, view, index)
 
-    for first in range(0, depth, step):
-        indices = np.arange(first, min(first + step, depth))[:, None]
+    for first in range(0, len(chosen), step):
+        indices = np.asarray(chosen[first : first + step])[:, None]
         around = np.clip(indices + np.arange(-context, context + 1), 0, depth - 1)
         yield (torch.from_numpy(np.array([[cut(i) for i in row] for row in around.tolist()])),)
 
@@ -229,7 +237,7 @@ def _time_forward(model: nn.Module, images: Tensor, settings: Settings) -> float
     return fastest_time(lambda: class_probabilities(model, images, settings), images.device)
 
 
-def _predict(network: TrainedNetwork, images: Tensor, augment: bool) -> Tensor:
+def slice_probabilities(network: TrainedNetwork, images: Tensor, augment: bool) -> Tensor:
     """Return class probabilities, averaged over turned and zoomed copies where `augment` is set."""
     if not augment:
         return class_probabilities(network.model, images, network.settings)
