@@ -1,5 +1,10 @@
 """The `liverutils` command: exit status 0, 1 with one clear sentence, or 2."""
 
+import json
+import re
+import subprocess
+import sys
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -100,13 +105,81 @@ def test_wrong_usage_is_status_2(arguments, capsys):
 
 
 @pytest.mark.parametrize(
-    "command", ["phantom", "fetch", "prepare", "verify", "predict", "evaluate", "bench"]
+    "command",
+    [
+        *("phantom", "fetch", "prepare", "verify", "predict", "evaluate"),
+        "list",
+        "bench",
+        "completion",
+    ],
 )
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])
     assert stop.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_version_and_module(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    told = capsys.readouterr().out
+    assert re.fullmatch(r"liverutils \d+\.\d+\.\d+\n", told)
+    command = [sys.executable, "-m", "liverutils", "--version"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == told
+
+
+def test_help_imports_nothing_heavy():
+    """What takes its time is imported by the command that needs it."""
+    looks = (
+        "import sys; from liverutils.cli import make_parser; make_parser().format_help();"
+        "print({'torch', 'numpy', 'pandas', 'shtab', 'importlib.metadata'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", looks], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("what", ["sources", "runs", "weights", "faults"])
+def test_list(what, capsys):
+    assert main(["list", what]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert main(["list", what, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert len(lines) == 1 + len(rows)
+    one = {"sources": "ircadb", "runs": "UNet", "weights": "UNet", "faults": "missing_slices"}
+    assert one[what] in {row.get("name", row.get("run")) for row in rows}
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_commands_and_options(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(word in script for word in ("predict", "continue", "sources"))
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+
+
+def test_verify_as_json(smoke_raw, capsys):
+    assert main(["verify", "phantom-smoke", str(smoke_raw), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (len(document["scans"]), document["errors"]) == (5, 0)
+    assert document["scans"][0]["severity"] == "ok"
+
+
+def test_quiet_and_bars_on_a_terminal_only(tmp_path, capsys, monkeypatch):
+    phantom = ["phantom", "--cohort", "phantom-smoke", "--patients", "1", "--workers", "1"]
+    assert main([*phantom, "--out", str(tmp_path / "a")]) == 0
+    said = capsys.readouterr()
+    assert "cohort lies in" in said.out and said.err == ""
+    prepare = ["prepare", "phantom-smoke", str(tmp_path / "a"), "--size", "32", "--workers", "1"]
+    assert main([*prepare, "--out", str(tmp_path / "s")]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert main([*phantom, "--out", str(tmp_path / "b")]) == 0
+    assert "making phantom-smoke" in capsys.readouterr().err
+    assert main([*prepare, "--out", str(tmp_path / "t"), "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_an_unknown_benchmark_is_refused(capfd):
@@ -193,6 +266,21 @@ def test_evaluate_scores_what_score_patient_scores(masks, tmp_path, capsys):
     expected = score_patient(np.roll(true, 1, 0), true, spacing)
     for name, score in expected.items():
         assert table.loc["001", name] == pytest.approx(score), name
+
+
+def test_evaluate_as_json_knows_infinite_from_unknown(masks, tmp_path, capsys):
+    predicted, true = masks
+    for folder in masks:
+        next(folder.glob("*001*")).unlink()
+    mask, affine = read_nifti_mask(true / "000.nii.gz")
+    write_nifti(predicted / "segmentation-000.nii", np.minimum(mask, 1), affine)
+    arguments = [str(a) for a in evaluate(predicted, true, tmp_path / "s.csv")]
+    assert main([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["scans"][0]["tumor_hd95_mm"] == "inf" and mask.max() == 2
+    assert document["summary"][0]["low"] is None, "one scan gives no interval"
+    assert main(arguments) == 0
+    assert "nan" not in capsys.readouterr().out
 
 
 def test_evaluate_says_which_masks_do_not_fit(masks, tmp_path, capsys):

@@ -169,9 +169,9 @@ def test_commands_that_install_or_train_are_sound(page, tmp_path):
             declared = papermill.inspect_notebook(str(REPOSITORY / words[1]))
             assert values.keys() <= declared.keys()
         elif words[0] == "liverutils":
-            from liverutils.cli import _parser
+            from liverutils.cli import make_parser
 
-            _parser().parse_args(words[1:] if "--help" not in words else ["verify", "a", "b"])
+            make_parser().parse_args(words[1:] if "--help" not in words else ["verify", "a", "b"])
         elif words[0] == "cd":
             assert words[1] == repository_url().rsplit("/", 1)[1]
         else:

@@ -236,7 +236,7 @@ def test_full_disk_is_said_and_leaves_nothing(smoke_raw, tmp_path):
 
 def test_killed_build_leaves_no_store_and_its_remains_are_cleared(smoke_raw, tmp_path):
     out = tmp_path / "store"
-    command = [sys.executable, "-m", "liverutils.cli", "prepare", "phantom-smoke", str(smoke_raw)]
+    command = [sys.executable, "-m", "liverutils", "prepare", "phantom-smoke", str(smoke_raw)]
     process = subprocess.Popen(
         [*command, "--out", str(out), "--size", "64"], stderr=subprocess.DEVNULL
     )

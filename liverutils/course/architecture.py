@@ -20,6 +20,7 @@ ROOMS = {
     "prediction": "from a network to labels on a scan",
     "figures": "all pictures",
     "course": "what only notebooks and their repository need",
+    "cli": "the command `liverutils`",
 }
 WIDTH, HEIGHT, GAP, LEFT = 330, 40, 14, 300
 

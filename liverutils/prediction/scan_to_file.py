@@ -1,7 +1,8 @@
 """From the file of a new scan and a run's weights to a mask on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,13 @@ class Prediction:
         case: The scan, without labels.
         labels: (X, Y, Z) uint8 on its grid, RAS: 0 background, 1 liver, 2 tumour.
         remarks: What is odd about the scan but does not forbid to segment it, in sentences.
+        files: What was written: "mask", and "dicom_seg" and "probabilities" where asked for.
     """
 
     case: Case
     labels: np.ndarray
     remarks: list[str]
+    files: dict[str, str] = field(default_factory=dict)
 
     def volumes_ml(self) -> dict[str, float]:
         """Millilitres of "liver", its tumours included, and "tumor"; NaN without voxel size."""
@@ -34,11 +37,26 @@ class Prediction:
         voxels = {"liver": self.labels >= LIVER, "tumor": self.labels == TUMOR}
         return {name: float(mask.sum() * voxel_ml) for name, mask in voxels.items()}
 
+    def count_tumors(self) -> int:
+        """Connected pieces of tumour, as `scoring.label_lesions` tells them apart."""
+        return label_lesions(self.labels == TUMOR)[1]
+
+    def report(self) -> dict[str, Any]:
+        """What was found, for JSON: volumes in ml (None where unknown), tumours, doubts, files."""
+        ml = self.volumes_ml() if self.case.spacing_known else {}
+        return {
+            "liver_ml": ml.get("liver"),
+            "tumor_ml": ml.get("tumor"),
+            "tumors": self.count_tumors(),
+            "doubts": self.remarks,
+            "files": self.files,
+        }
+
     def describe(self) -> str:
         """Say in a sentence what was found."""
         if not self.labels.any():
             return f"No liver was found in {self.case.volume}, so the mask is empty."
-        pieces = label_lesions(self.labels == TUMOR)[1]
+        pieces = self.count_tumors()
         tumors = f"{pieces} tumour{'s' * (pieces > 1)}" if pieces else "no tumour"
         if not self.case.spacing_known:
             return f"Found: a liver, {tumors}; without voxel size their volumes are unknown."
@@ -47,17 +65,68 @@ class Prediction:
         return f"Found: a liver of {ml['liver']:.0f} ml, {tumors}{of_them}."
 
 
+@dataclass(frozen=True)
+class Networks:
+    """What segments a scan: a network for the whole, and perhaps one that looks inside its liver.
+
+    Attributes:
+        first: Liver and tumours, or the liver.
+        second: Tumours inside the liver that the first found, or None.
+        name: Of the weights that name the tumours.
+    """
+
+    first: TrainedNetwork
+    second: TrainedNetwork | None
+    name: str
+
+
+def load_networks(
+    weights: Path | str, tumor_weights: Path | str | None = None, device: str = "auto"
+) -> Networks:
+    """Load what `predict_scan` needs; once for many scans.
+
+    Raises:
+        BadInput: As `prediction.load_network`; wrong_stage.
+    """
+    first = _load(weights, device, cropped=False)
+    second = _load(tumor_weights, device, cropped=True) if tumor_weights else None
+    return Networks(first, second, Path(tumor_weights or weights).stem)
+
+
 def predict_scan(
     scan: Path | str,
     weights: Path | str,
     out: Path | str,
     *,
     tumor_weights: Path | str | None = None,
+    device: str = "auto",
+    **options: Any,
+) -> Prediction:
+    """Load the weights and segment one new scan.
+
+    Args:
+        scan: As for `segment_file`.
+        weights: From a run of this course.
+        out: The mask, .nii or .nii.gz.
+        tumor_weights: Of a second network, which looks for tumours inside the liver of the first.
+        device: As for `training.choose_device`.
+        options: As for `segment_file`.
+
+    Raises:
+        BadInput: As `load_networks` and `segment_file`.
+    """
+    return segment_file(load_networks(weights, tumor_weights, device), scan, out, **options)
+
+
+def segment_file(
+    networks: Networks,
+    scan: Path | str,
+    out: Path | str,
+    *,
     view: View | None = None,
     augment: bool = False,
     dicom_seg: Path | str | None = None,
     probabilities: Path | str | None = None,
-    device: str = "auto",
     progress: bool = True,
 ) -> Prediction:
     """Segment a new scan and write its mask, on the very voxels of the scan.
@@ -66,30 +135,25 @@ def predict_scan(
     liver is kept, with the tumours in it.
 
     Args:
+        networks: From `load_networks`.
         scan: NIfTI file, or folder or archive of a CT series.
-        weights: From a run of this course.
         out: The mask, .nii or .nii.gz.
-        tumor_weights: Of a second network, which looks for tumours inside the liver of the first.
         view: As for `prediction.segment`.
         augment: As for `prediction.segment`; of the first network.
         dicom_seg: Where to write a DICOM SEG that refers to the series; none for an empty mask.
         probabilities: Where to write the first network's probabilities, before any piece is taken
             away, as NIfTI of two volumes, 0 to 255: liver with its tumours, and tumour.
-        device: As for `training.choose_device`.
         progress: Show a progress bar.
 
     Raises:
-        BadInput: As `sources.read_scan`, `prediction.load_network` and `prediction.segment`; what
-            `verify` calls an error; not_writable, overwrites_scan, overwrites_output,
-            not_dicom, wrong_stage.
+        BadInput: As `sources.read_scan` and `prediction.segment`; what `verify` calls an error;
+            not_writable, overwrites_scan, overwrites_output, not_dicom.
     """
     _check_outputs(Path(scan), out, dicom_seg, probabilities)
-    network = _load(weights, device, cropped=False)
-    second = _load(tumor_weights, device, cropped=True) if tumor_weights else None
     case = read_scan(scan)
     remarks = _check_scan(case)
     found = segment(
-        network,
+        networks.first,
         case,
         view=view,
         augment=augment,
@@ -98,24 +162,27 @@ def predict_scan(
     )
     labels = found.labels
     keep_largest_liver(labels)
-    if second:
-        labels = segment_in_liver(second, case, labels >= LIVER)
+    if networks.second:
+        labels = segment_in_liver(networks.second, case, labels >= LIVER)
     _write(out, labels, scan, case)
+    files = {"mask": str(out)}
     if probabilities is not None and found.probabilities is not None:
         _write(probabilities, found.probabilities, scan, case)
+        files["probabilities"] = str(probabilities)
     if dicom_seg is not None and not labels.any():
         remarks.append(f"{dicom_seg} was not written: a DICOM SEG cannot be empty.")
     elif dicom_seg is not None:
         # highdicom takes a second to import.
         from liverutils.scans import PATIENT_AND_STUDY, write_dicom_seg
 
-        write_dicom_seg(dicom_seg, labels, scan, Path(tumor_weights or weights).stem)
+        write_dicom_seg(dicom_seg, labels, scan, networks.name)
+        files["dicom_seg"] = str(dicom_seg)
         remarks.append(
             f"{dicom_seg} says whose scan it is, as DICOM asks: it has the series' "
             f"{', '.join(PATIENT_AND_STUDY)}, and nothing else about the patient; anonymise it "
             "before you hand it on."
         )
-    return Prediction(case, labels, remarks)
+    return Prediction(case, labels, remarks, files)
 
 
 def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:

@@ -1,5 +1,6 @@
 """The catalogue of runs, their logs, and how two runs compare."""
 
+from .catalogue import OWN_LOGS as OWN_LOGS
 from .catalogue import PlannedRun as PlannedRun
 from .catalogue import check_dataset as check_dataset
 from .catalogue import choose as choose

@@ -1,0 +1,167 @@
+"""Commands for data sets: phantom, fetch, prepare, verify."""
+
+import argparse
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from liverutils.cli.options import (
+    VIEWS,
+    add_quiet,
+    add_source,
+    add_workers,
+    positive,
+    share,
+    wants_bars,
+)
+from liverutils.cli.output import print_json, print_rows, print_sentences
+from liverutils.errors import BadInput
+
+LAYOUTS = (
+    *("phantom", "ircadb", "lits", "msd", "lits-png", "chaos", "crlm", "totalsegmentator"),
+    "folder",
+)
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the commands for data sets. Each imports what it needs when it runs."""
+    phantom = commands.add_parser("phantom", help="make a synthetic CT cohort")
+    phantom.add_argument("--cohort", default="phantom", help="which one (default: phantom)")
+    phantom.add_argument(
+        "--layout",
+        choices=LAYOUTS,
+        default="phantom",
+        help="the data set whose files it resembles (default: phantom, NIfTI with a table)",
+    )
+    phantom.add_argument("--out", type=Path, required=True, help="folder to write")
+    phantom.add_argument("--seed", type=int, help="another, for other patients (NIfTI only)")
+    phantom.add_argument("--patients", type=positive, help="only the first so many patients")
+    add_workers(phantom)
+    add_quiet(phantom)
+    phantom.set_defaults(command=_phantom)
+
+    fetch = commands.add_parser("fetch", help="download a data set")
+    fetch.add_argument("source", help="ircadb, msd or chaos; of others it says where to get them")
+    fetch.add_argument("--out", type=Path, required=True, help="folder to download to")
+    fetch.add_argument(
+        "--accept-licence", action="store_true", help="you accept the data set's licence"
+    )
+    add_quiet(fetch)
+    fetch.set_defaults(command=_fetch)
+
+    prepare = commands.add_parser(
+        "prepare",
+        help="cut a data set into a slice store",
+        description="Cut a data set into a slice store. A scan that cannot be read stops it;"
+        " whether what is read makes sense, `liverutils verify` tells, so run that first. The"
+        " source `folder` takes NAME.nii.gz with NAME_mask (_seg, _gt, .seg), NAME_liver and"
+        " NAME_tumor, images/ with labels/, NAME/ct with NAME/mask, nnU-Net's imagesTr/NAME_0000"
+        " with labelsTr/NAME, TotalSegmentator's NAME/ct with NAME/segmentations/liver, and"
+        " folders or zips of a DICOM series each; data/README.md has the table.",
+    )
+    add_source(prepare)
+    prepare.add_argument("--out", type=Path, required=True, help="folder of the store")
+    prepare.add_argument("--size", type=positive, default=256, help="pixels a side (default: 256)")
+    prepare.add_argument("--view", choices=VIEWS, default="axial", help="default: axial")
+    prepare.add_argument("--fraction", type=share, default=1.0, help="share of the patients, 0…1")
+    prepare.add_argument("--limit", type=positive, help="at most so many scans")
+    prepare.add_argument(
+        "--keep-going", action="store_true", help="leave out bad cases and exit with status 1"
+    )
+    add_workers(prepare)
+    add_quiet(prepare)
+    prepare.set_defaults(command=_prepare)
+
+    verify = commands.add_parser(
+        "verify",
+        help="list what is wrong with a data set",
+        description="Read every scan and list what is wrong with it. The exit status is 1 if any"
+        " finding is an error; warnings do not count.",
+    )
+    add_source(verify)
+    add_workers(verify)
+    add_quiet(verify, json=True)
+    verify.set_defaults(command=_verify)
+
+
+def _phantom(options: argparse.Namespace) -> None:
+    from liverutils.phantom import make_cohort, write_cohort
+
+    make = make_cohort if options.layout == "phantom" else partial(write_cohort, options.layout)
+    if options.seed is not None:
+        if options.layout != "phantom":
+            raise BadInput(
+                "Leave out --seed or --layout: other layouts have the cohort's own seed."
+            )
+        make = partial(make_cohort, seed=options.seed)
+    make(
+        options.cohort,
+        options.out,
+        workers=options.workers,
+        patients=options.patients,
+        progress=wants_bars(options),
+    )
+    print(f"The cohort lies in {options.out}.")
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from liverutils.sources import describe, fetch
+
+    print(describe(options.source), flush=True)
+    for path in fetch(
+        options.source,
+        options.out,
+        accept_licence=options.accept_licence,
+        progress=wants_bars(options),
+    ):
+        print(f"{path} is there; go on with `liverutils verify {options.source} {path}`.")
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from liverutils.slices import build_store
+    from liverutils.sources import find_cases
+
+    cases = find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
+    n_kept = max(1, round(options.fraction * len(cases)))
+    store = build_store(
+        cases[: min(n_kept, options.limit or n_kept)],
+        options.out,
+        view=options.view,
+        size=options.size,
+        workers=options.workers,
+        keep_going=options.keep_going,
+        raw=options.raw,
+        progress=wants_bars(options),
+    )
+    print(f"{len(store)} slices of {len(store.patients)} patients in {options.out}.")
+    skipped = store.info["skipped"]
+    if skipped:
+        print(f"\n{len(skipped)} of {len(skipped) + len(store.info['volumes'])} scans left out:")
+        print_rows([(case["patient"], case["volume"], case["fault"]) for case in skipped])
+        print_sentences(case["skipped"] for case in skipped)
+    return 1 if skipped else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from liverutils.scans import verify_cases
+    from liverutils.sources import find_cases
+
+    cases = find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
+    table = verify_cases(cases, workers=options.workers, progress=wants_bars(options))
+    errors, warnings = ((table.severity == severity).sum() for severity in ("error", "warning"))
+    if options.json:
+        print_json({"scans": table.to_dict("records"), "errors": errors, "warnings": warnings})
+        return 1 if errors else 0
+    rows = [
+        (case.patient, case.volume, _times(case.shape), _times(case.spacing_mm, ".2f"),
+         case.severity, case.faults.replace(",", ""))
+        for case in table.itertuples()
+    ]  # fmt: skip
+    print_rows([("patient", "volume", "voxels", "mm", "verdict", "findings"), *rows])
+    print_sentences(sentence for sentences in table.findings for sentence in sentences)
+    print(f"\n{len(table)} scans: {errors} with errors, {warnings} with warnings only.")
+    return 1 if errors else 0
+
+
+def _times(sizes: Sequence[float] | None, form: str = "") -> str:
+    return " x ".join(format(size, form) for size in sizes) if sizes else "unknown"
