@@ -267,6 +267,22 @@ def test_volumes_are_told_in_millilitres_where_voxels_have_a_size(scan, tmp_path
     assert "without voxel size" in made.describe()
 
 
+def test_what_no_body_can_hold_is_said(scan, tmp_path, monkeypatch):
+    monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds(size=64))
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
+
+    def remarks(image: np.ndarray, spacing: float = 2.0) -> str:
+        write_nifti(tmp_path / "ct.nii", image, np.diag([spacing, spacing, 2.5 * spacing, 1]))
+        out = tmp_path / "m.nii"
+        return " ".join(predict_scan(tmp_path / "ct.nii", "W", out, progress=False).remarks)
+
+    assert "ml, less than any liver has." in remarks(scan.image)
+    assert remarks(scan.image, 4.0) == ""
+    assert "of the body" in remarks(np.where(scan.image >= 0, 150, scan.image).astype(np.int16))
+    assert "the liver is on the left" in remarks(scan.image[::-1], 4.0)
+    assert "reaches the lowest slice" in remarks(scan.image[..., 6:], 4.0)
+
+
 def test_a_whole_phantom_patient_from_weights_on_disk(smoke_raw, weights, tmp_path):
     """Nothing replaced: the file is read, verified, segmented by a real network, and written."""
     scan = smoke_raw / "volume-000.nii.gz"

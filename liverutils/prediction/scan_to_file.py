@@ -10,7 +10,16 @@ from liverutils.errors import BadInput
 from liverutils.files import check_writable
 from liverutils.prediction.cascade import segment_in_liver
 from liverutils.prediction.network import TrainedNetwork, keep_largest_liver, load_network, segment
-from liverutils.scans import LIVER, TUMOR, Case, View, verify_case, write_nifti, write_nifti_like
+from liverutils.scans import (
+    LIVER,
+    TUMOR,
+    Case,
+    View,
+    doubts_of_liver,
+    verify_case,
+    write_nifti,
+    write_nifti_like,
+)
 from liverutils.scoring import label_lesions
 from liverutils.sources import is_nifti, read_scan
 
@@ -22,7 +31,7 @@ class Prediction:
     Attributes:
         case: The scan, without labels.
         labels: (X, Y, Z) uint8 on its grid, RAS: 0 background, 1 liver, 2 tumour.
-        remarks: What is odd about the scan but does not forbid to segment it, in sentences.
+        remarks: What is odd about the scan, or about the liver that was found, in sentences.
         files: What was written: "mask", and "dicom_seg" and "probabilities" where asked for.
     """
 
@@ -164,6 +173,7 @@ def segment_file(
     keep_largest_liver(labels)
     if networks.second:
         labels = segment_in_liver(networks.second, case, labels >= LIVER)
+    remarks += doubts_of_liver(case, labels >= LIVER)
     _write(out, labels, scan, case)
     files = {"mask": str(out)}
     if probabilities is not None and found.probabilities is not None:

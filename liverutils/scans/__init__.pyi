@@ -34,6 +34,7 @@ from .nifti import case_from_nifti as case_from_nifti
 from .nifti import read_nifti_mask as read_nifti_mask
 from .nifti import write_nifti as write_nifti
 from .nifti import write_nifti_like as write_nifti_like
+from .verify import doubts_of_liver as doubts_of_liver
 from .verify import read_case as read_case
 from .verify import verify_case as verify_case
 from .verify import verify_cases as verify_cases

@@ -5,6 +5,7 @@ Every claim needs positive evidence: where a scan shows too little, nothing is s
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -41,6 +42,14 @@ ENCLOSED_SHARE = 0.25
 LIVER_SIDE_RATIO = 1.6
 
 
+class Column(NamedTuple):
+    """Bone that goes through the slices: its place, 0 the body's left edge or back, and pixels."""
+
+    x: float
+    y: float
+    size: int
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """A thinned scan (X, Y, Z) in HU."""
@@ -72,10 +81,10 @@ class Anatomy:
         lung = (self.image > low) & (self.image < high) & self.body
         return _by_slice(lung, self.body)
 
-    def columns(self) -> list[tuple[float, float]]:
-        """Return where bone goes through the slices, such as the spine: x and y, 0 to 1.
+    def columns(self) -> list[Column]:
+        """Return where bone goes through the slices, such as the spine.
 
-        0 is the body's left edge, or its back; pieces that are too thick for a spine count as well.
+        Pieces that are too thick for a spine count as well.
         """
         first_x, last_x, first_y, last_y = self.box
         width, depth = last_x - first_x + 1, last_y - first_y + 1
@@ -85,7 +94,11 @@ class Anatomy:
         through = ndimage.maximum_filter(bone, size=(near, near, 1)).sum(axis=2)
         pieces, n_pieces = ndimage.label(through >= SPINE_SLICES * self.body.any((0, 1)).sum())
         centres = ndimage.center_of_mass(pieces > 0, pieces, range(1, n_pieces + 1))
-        return [((x - first_x) / width, (y - first_y) / depth) for x, y in centres]
+        sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1)[1:]
+        return [
+            Column((x - first_x) / width, (y - first_y) / depth, int(size))
+            for (x, y), size in zip(centres, sizes, strict=True)
+        ]
 
 
 def turned_body(anatomy: Anatomy) -> str | None:
@@ -93,15 +106,19 @@ def turned_body(anatomy: Anatomy) -> str | None:
     if not anatomy.body.any():
         return None
     columns = anatomy.columns()
-    middle = [y for x, y in columns if 0.25 < x < 0.75]
+    middle = [column.y for column in columns if 0.25 < column.x < 0.75]
     if middle and min(middle) > 0.55:
         return "the spine is in front"
     # Arms beside the body are no spine.
-    within = [column for column in columns if 0.15 < column[0] < 0.85]
+    within = [column for column in columns if 0.15 < column.x < 0.85]
     if not within:
         return None
-    x, y = np.abs(np.mean(within, axis=0) - 0.5)
-    if x > max(0.1, 1.5 * y):
+    thickest = max(within, key=lambda column: column.size)
+    in_place = [c for c in within if abs(c.x - 0.5) < 0.15 and c.y < 0.5]
+    # Where axes are exchanged, ribs are there; a heart full of contrast is thicker than the spine.
+    if any(column.size > thickest.size / 2 for column in in_place):
+        return None
+    if abs(thickest.x - 0.5) > max(0.1, 1.5 * abs(thickest.y - 0.5)):
         return "the spine is at the side, as where two axes are exchanged"
     return None
 

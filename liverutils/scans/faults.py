@@ -105,6 +105,7 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "liver_not_covered": ("warning", "The liver may not be in this scan, or not all of it."),
     # Are the labels a liver's, and in place?
     "mask_gaps": ("error", "Slices within the liver have no labels; label them or leave it out."),
+    "mask_cut": ("warning", "The labels end as if cut off; are all slices of the liver labelled?"),
     "liver_volume": ("error", "The labels are no whole liver; find the right ones."),
     "tumor_only": (
         "error",

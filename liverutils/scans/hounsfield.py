@@ -1,6 +1,7 @@
 """Are these HU? Told from the values alone, by where air, fat and soft tissue lie."""
 
 import numpy as np
+from scipy import ndimage, signal
 
 from liverutils.scans.case import LOWEST_HU
 from liverutils.scans.thinned import share_between, solid, thinned
@@ -15,6 +16,11 @@ BODY_HU = -400
 
 # Below this there is air, or padding.
 AIR_HU = -850
+
+
+# Where the hill of fat may lie in HU; that of halved and doubled HU lies beyond.
+FAT_HU = (-145, -70)
+HILL_BIN_HU = 4
 
 
 # A CT of a body spans 2000 HU from air to bone; [0, 1], z-scores and percent span less than this.
@@ -47,7 +53,13 @@ def scale_fault(image: np.ndarray) -> tuple[str, str] | None:
         return "normalised", span
     if low >= 0 and high <= 255:
         return "eight_bit", span
-    for judge in (_divided, _not_rescaled, _without_negatives):
+    for judge in (
+        _inverted,
+        _divided,
+        _multiplied,
+        _not_rescaled,
+        _without_negatives,
+    ):
         if found := judge(image, low):
             return found
     body = solid(image > BODY_HU)
@@ -55,6 +67,8 @@ def scale_fault(image: np.ndarray) -> tuple[str, str] | None:
         return _twice_rescaled(image) or ("no_soft_tissue", "nothing solid lies above -400")
     if found := _material_map(image, low, body):
         return found
+    if low >= -128 and high <= 127:
+        return "eight_bit", span
     share = share_between(image[body], *SOFT_TISSUE_HU)
     if share < SOFT_TISSUE_SHARE:
         detail = f"{share:.0%} of what is denser than air lies between -150 and 300 HU"
@@ -82,6 +96,33 @@ def _divided(image: np.ndarray, low: int) -> tuple[str, str] | None:
     if middle > -0.15 * low or upper > -0.25 * low:
         return None
     return "scaled_hu", f"air lies at {low} and soft tissue at {middle:.0f}"
+
+
+def _multiplied(image: np.ndarray, low: int) -> tuple[str, str] | None:
+    """HU halved or doubled, say: fat and soft tissue are two hills, at -100 and 50 in HU."""
+    inside = image[(image > max(low, -500) + 8) & (image < min(int(image.max()), 500) - 8)]
+    counts, edges = np.histogram(inside, bins=np.arange(-500, 501, HILL_BIN_HU))
+    smooth = ndimage.gaussian_filter1d(counts.astype(float), 2.5)
+    hills, shape = signal.find_peaks(smooth, prominence=0.1 * smooth.max())
+    centres, heights = edges[hills] + HILL_BIN_HU / 2, shape["prominences"]
+    fats, softs = ((centres > -350) & (centres < -15), (centres > 15) & (centres < 400))
+    if not fats.any() or not softs.any():
+        return None
+    fat, soft = (float(centres[kind][heights[kind].argmax()]) for kind in (fats, softs))
+    is_halved = fat > FAT_HU[1] and soft < 80 and low > AIR_HU
+    is_doubled = fat < FAT_HU[0] and soft > 70
+    if not (is_halved or is_doubled):
+        return None
+    return "scaled_hu", f"fat lies at {fat:.0f} and soft tissue at {soft:.0f}"
+
+
+def _inverted(image: np.ndarray, low: int) -> tuple[str, str] | None:
+    """Air bright, as on the pictures of a radiograph: HU times -1."""
+    edges = np.concatenate([image[[0, -1]].ravel(), image[:, [0, -1]].ravel()])
+    around = float(np.median(edges))
+    if around < max(500, (low + int(image.max())) / 2) or np.mean(image < AIR_HU) > 0.01:
+        return None
+    return "not_hu", f"around the body lies {around:.0f}, brighter than bone: they are inverted"
 
 
 def _not_rescaled(image: np.ndarray, low: int) -> tuple[str, str] | None:

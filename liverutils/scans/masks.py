@@ -41,6 +41,12 @@ RIGHT_BORDER, NO_BORDER = 0.45, 0.1
 INSIDE_ORGAN_SHARE = 0.55
 
 
+# What ends of a liver are called, by axis; the last plane of one tapers to a tenth of the largest,
+# or with slices of 10 mm to a quarter.
+ENDS = (("leftmost", "rightmost"), ("hindmost", "foremost"), ("lowest", "highest"))
+CUT_SHARE = 0.45
+
+
 BALL = ndimage.generate_binary_structure(3, 1)
 
 
@@ -59,9 +65,10 @@ def label_faults(case: Case) -> dict[str, str]:
             return {fault: detail}
     outside = _tumor_outside(case)
     found = {"tumor_outside_liver": outside} if outside else {}
-    if case.intensity != "HU":
-        return found
-    return found | _place_faults(case)
+    found |= _place_faults(case) if case.intensity == "HU" else {}
+    if found.keys() <= {"tumor_outside_liver"} and (detail := _cut_off(case)):
+        found["mask_cut"] = detail
+    return found
 
 
 def odd_volume(labels: np.ndarray, case: Case) -> str | None:
@@ -76,11 +83,11 @@ def odd_volume(labels: np.ndarray, case: Case) -> str | None:
     # A liver that the scan cuts off may be as small as it likes.
     is_cut = bool(labels[..., 0].any() or labels[..., -1].any())
     if not is_cut and (ml < LIVER_ML[0] if case.spacing_known else share < LIVER_SHARE[0]):
-        return f"{size} are labelled, less than any liver has"
+        return f"{size}, less than any liver has"
     if case.intensity == "HU" and share > LIVER_SHARE[1]:
-        return f"{size} are labelled, {share:.0%} of the body"
+        return f"{size}, {share:.0%} of the body"
     if case.spacing_known and ml > LIVER_ML[1]:
-        return f"{size} are labelled, more than any liver has"
+        return f"{size}, more than any liver has"
     return None
 
 
@@ -99,8 +106,25 @@ def _gaps(case: Case) -> str | None:
     )
 
 
+def _cut_off(case: Case) -> str | None:
+    """Say where the labels end in a plane that is nearly as large as the largest."""
+    for axis, (first, last) in enumerate(ENDS):
+        sizes = np.count_nonzero(case.labels, axis=tuple({0, 1, 2} - {axis}))
+        labelled = np.flatnonzero(sizes)
+        for name, index, edge in (
+            (first, labelled[0], 0),
+            (last, labelled[-1], len(sizes) - 1),
+        ):
+            share = sizes[index] / sizes.max()
+            if index != edge and share > CUT_SHARE:
+                return f"its {name} plane is {share:.0%} as large as its largest"
+    return None
+
+
 def _swapped(case: Case) -> str | None:
-    """Label 1 lies within label 2, where a tumour would lie."""
+    """Label 1 lies within label 2, where a tumour would lie, or nowhere."""
+    if not (case.labels == LIVER).any():
+        return "all that is labelled is 2"
     mask = thinned(case.labels)
     inner = mask == LIVER
     around = mask[ndimage.binary_dilation(inner, BALL) & ~inner]
@@ -137,8 +161,8 @@ def _tumor_only(case: Case) -> str | None:
 # The first that holds says what the labels are, so that nothing more can be told from them.
 WHAT_IT_IS = {
     "liver_volume": _odd_volume,
-    "swapped_labels": _swapped,
     "tumor_only": _tumor_only,
+    "swapped_labels": _swapped,
     "mask_gaps": _gaps,
 }
 

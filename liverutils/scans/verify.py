@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -21,7 +22,7 @@ from liverutils.scans.anatomy import (
 from liverutils.scans.case import Case
 from liverutils.scans.faults import FAULTS, Finding
 from liverutils.scans.hounsfield import lacks_air, scale_fault
-from liverutils.scans.masks import label_faults
+from liverutils.scans.masks import label_faults, odd_volume
 from liverutils.scans.thinned import thinned
 
 
@@ -62,6 +63,30 @@ def verify_cases(
     rows = in_processes(_verified_row, cases, workers)
     bar = tqdm(rows, "verifying", len(cases), unit="scan", disable=not progress)
     return pd.DataFrame(list(bar))
+
+
+def doubts_of_liver(case: Case, liver: np.ndarray) -> list[str]:
+    """Say in sentences what is odd about a liver (X, Y, Z) that a network found in a scan.
+
+    Networks find livers in legs, too: that the voxels make one organ says nothing about which.
+    """
+    if not liver.any():
+        return []
+    found = []
+    if detail := odd_volume(liver, case):
+        found.append(f"What was found may be no liver, or not all of it: it has {detail}.")
+    if case.intensity == "HU":
+        anatomy, thin = Anatomy.of(case.image), thinned(liver)
+        signs = (labelled_on_left(anatomy, thin), lungs_below(anatomy, thin))
+        if sign := " and ".join(filter(None, signs)):
+            found.append(f"As it was found, {sign}: look which way round the scan is.")
+    ends = [name for name, end in (("lowest", 0), ("highest", -1)) if liver[..., end].any()]
+    if ends:
+        found.append(
+            f"What was found reaches the {' and the '.join(ends)} slice of the scan, which may "
+            "hold a part of the liver only."
+        )
+    return found
 
 
 def read_case(files: Loadable) -> Case:
@@ -119,7 +144,8 @@ def _voxel_faults(case: Case) -> dict[str, str]:
         return found
     if detail := lacks_air(case.image):
         found["no_air"] = detail
-    return found | _body_faults(case, is_liver=found.keys() <= {"no_air", "tumor_outside_liver"})
+    is_liver = found.keys() <= {"no_air", "tumor_outside_liver"}
+    return found | _body_faults(case, is_liver)
 
 
 def _body_faults(case: Case, is_liver: bool) -> dict[str, str]:

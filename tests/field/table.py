@@ -19,8 +19,11 @@ VOXELS = VALUES | ANATOMY | LABELS
 HARMLESS = {"no_labels", "contradicting_affine", "scaled_labels", "no_affine", "no_air"}
 
 
-# These need what the smallest phantom has not: lungs in its top slices, thin slices.
+# These need what the smallest phantom has not: lungs in its top slices, thin slices, small voxels.
 NOT_ON_SMALL = {
+    "HU / 2",
+    "labels turned by half",
+    "labels flipped along y and z",
     "a scan that ends in the chest",
     "head and feet exchanged",
     "head and feet exchanged, no labels",

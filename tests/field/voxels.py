@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy import ndimage
 
 from liverutils.scans import LIVER, TUMOR, Case
 
@@ -130,6 +131,23 @@ def crop_to_liver(case: Case) -> Case:
     return replace(case, image=case.image[box], mask=case.labels[box])
 
 
+def without_upper_third(mask: np.ndarray) -> np.ndarray:
+    mask, labelled = mask.copy(), np.flatnonzero(mask.any(axis=(0, 1)))
+    mask[..., labelled[2 * len(labelled) // 3] :] = 0
+    return mask
+
+
+def left_part(mask: np.ndarray) -> np.ndarray:
+    mask, labelled = mask.copy(), np.flatnonzero(mask.any(axis=(1, 2)))
+    mask[labelled[len(labelled) // 2] :] = 0
+    return mask
+
+
+def grown(mask: np.ndarray) -> np.ndarray:
+    swollen = ndimage.binary_dilation(mask > 0, iterations=5)
+    return np.where(swollen, np.maximum(mask, LIVER), 0).astype(np.uint8)
+
+
 def upper(share: float) -> Callable[[np.ndarray], np.ndarray]:
     return lambda volume: volume[..., -max(2, int(share * volume.shape[2])) :]
 
@@ -143,12 +161,22 @@ VALUES: dict[str, VoxelCase] = {
     "z-scores": (values(lambda v: (v - v.mean()) / v.std()), {"normalised"}),
     "HU / 10": (values(lambda v: v / 10), {"scaled_hu"}),
     "HU / 4": (values(lambda v: v / 4), {"scaled_hu"}),
+    "HU / 2": (values(lambda v: v / 2), {"scaled_hu"}),
+    "HU * 2": (values(lambda v: v * 2), {"scaled_hu"}),
+    "HU * 10": (values(lambda v: v * 10), {"no_soft_tissue"}),
+    "HU * -1": (values(lambda v: -v), NOT_HU),
+    "-128 to 127": (values(lambda v: (v.clip(-200, 300) + 200) * 0.51 - 128), {"eight_bit"}),
+    "255 to 0": (values(lambda v: 255 - (v.clip(-200, 300) + 200) * 0.51), {"eight_bit"}),
+    "0 to 4095": (values(lambda v: (v.clip(-1000, 1000) + 1000) * 2.0475), NOT_HU),
+    "0 to 32767": (values(lambda v: (v.clip(-1000, 1000) + 1000) * 16.38), NOT_HU),
     "HU + 1024": (values(lambda v: v + 1024), {"not_rescaled"}),
     "HU + 1000": (values(lambda v: v + 1000), {"not_rescaled"}),
     "HU + 1024 with a border of -1024": (
         values(lambda v: corners(v + 1024, -1024)),
         {"not_rescaled"},
     ),
+    "HU + 1024 with a border of 0": (values(lambda v: corners(v + 1024, 0)), {"not_rescaled"}),
+    "HU + 500": (values(lambda v: v + 500), {"no_soft_tissue"}),
     "HU - 1024": (values(lambda v: v - 1024), {"twice_rescaled"}),
     "like MR": (values(like_mr), NOT_HU),
     "like MR, 12 bit": (values(lambda v: 3 * like_mr(v)), NOT_HU),
@@ -161,6 +189,10 @@ VALUES: dict[str, VoxelCase] = {
     "blank": (values(lambda v: v * 0 + 40), {"no_soft_tissue"}),
     "HU cut off at -200 and 250": (values(lambda v: v.clip(-200, 250)), {"no_air"}),
     "HU with circular padding": (values(lambda v: corners(v, -1024)), set()),
+    "HU with bright padding": (values(lambda v: corners(v, 3071)), set()),
+    "HU with padding of 0": (values(lambda v: corners(v, 0)), set()),
+    "HU, bone cut off": (values(lambda v: v.clip(-1024, 300)), set()),
+    "HU, organs full of contrast": (values(lambda v: np.where(v > 0, 1.8 * v, v)), set()),
     "HU, air without noise": (values(lambda v: np.where(v < -900, -1024, v)), set()),
     "an infant in a large field": (infant, set()),
     "a crop around the liver": (crop_to_liver, set()),
@@ -171,6 +203,11 @@ ANATOMY: dict[str, VoxelCase] = {
     "a head": (head, {"liver_not_covered"}),
     "a drawn head": (drawn_head, {"liver_not_covered"}),
     "a scan that ends in the chest": (alone(upper(0.15)), {"liver_not_covered"}),
+    "the upper half": (alone(upper(0.5)), set()),
+    "turned by half, no labels": (alone(lambda v: v[::-1, ::-1]), TURNED),
+    "turned by a quarter, no labels": (alone(np.rot90), TURNED),
+    "x and z exchanged, no labels": (alone(lambda v: v.swapaxes(0, 2)), TURNED),
+    "y and z exchanged, no labels": (alone(lambda v: v.swapaxes(1, 2)), TURNED),
     "left and right exchanged, no labels": (alone(lambda v: v[::-1]), {"liver_on_left"}),
     "front and back exchanged, no labels": (alone(lambda v: v[:, ::-1]), TURNED),
     "head and feet exchanged, no labels": (alone(lambda v: v[..., ::-1]), {"liver_not_covered"}),
@@ -186,11 +223,23 @@ LABELS: dict[str, VoxelCase] = {
     "labels flipped along y": (labels(lambda m: m[:, ::-1]), {"turned_mask"}),
     "labels upside down": (labels(lambda m: m[..., ::-1]), {"turned_mask"}),
     "labels transposed": (labels(lambda m: m.swapaxes(0, 1)), {"turned_mask"}),
+    "labels turned by half": (labels(lambda m: m[::-1, ::-1]), {"turned_mask"}),
+    "labels flipped along y and z": (labels(lambda m: m[:, ::-1, ::-1]), {"turned_mask"}),
     "labels 8 mm to the right": (aside(8, 0), {"shifted_mask"}),
     "labels 8 mm to the front": (aside(8, 1), {"shifted_mask"}),
     "labels 8 mm up": (aside(8, 2), {"shifted_mask"}),
     "every fifth slice labelled": (labels(every_fifth), {"mask_gaps"}),
     "slices in the middle not labelled": (labels(without_middle), {"mask_gaps"}),
+    "every second slice labelled": (
+        labels(lambda m: m * (np.arange(m.shape[2]) % 2).astype(np.uint8)),
+        {"mask_gaps"},
+    ),
+    "upper third of the liver not labelled": (
+        labels(without_upper_third),
+        {"mask_cut", "shifted_mask"},
+    ),
+    "half of the liver not labelled": (labels(left_part), {"mask_cut", "shifted_mask"}),
+    "labels 5 voxels too large": (labels(grown), {"foreign_mask"}),
     "tumours only, as 1": (
         labels(lambda m: (m == TUMOR).astype(np.uint8)),
         {"tumor_only", "liver_volume"},
@@ -202,6 +251,12 @@ LABELS: dict[str, VoxelCase] = {
     "liver and tumour exchanged": (
         labels(lambda m: np.array([0, 2, 1], np.uint8)[m]),
         {"swapped_labels"},
+    ),
+    "the liver as 2": (labels(lambda m: (m > 0) * np.uint8(TUMOR)), {"swapped_labels"}),
+    "no tumour labelled": (labels(lambda m: (m > 0).astype(np.uint8)), set()),
+    "background and liver exchanged": (
+        labels(lambda m: np.array([1, 0, 2], np.uint8)[m]),
+        {"liver_volume"},
     ),
     "one labelled voxel": (labels(one_voxel), {"liver_volume"}),
     "the body as mask": (body_as_mask, {"liver_volume"}),
