@@ -114,15 +114,15 @@ def test_crops_show_the_livers_finer_and_are_keyed_by_the_boxes(smoke_raw, tmp_p
     crops = liver_crops(cases, network(Thresholds()), tmp_path, view="axial", size=32)
     assert crops.patients == [case.patient for case in cases]
     whole = cases[0].load()
-    scan = crops.info["volumes"][cases[0].volume]
-    assert max(scan["shape"]) < max(whole.image.shape)
+    scan = crops.info.volumes[cases[0].volume]
+    assert max(scan.shape) < max(whole.image.shape)
     box = liver_box(find_liver(network(Thresholds()), whole), whole.spacing)
     np.testing.assert_array_equal(crops.true_mask(cases[0].volume), whole.mask[box])
 
     written = (crops.folder / "images.npy").stat().st_mtime_ns
     again = liver_crops(cases, network(Thresholds()), tmp_path, view="axial", size=32)
     assert (again.folder / "images.npy").stat().st_mtime_ns == written
-    assert again.folder == crops.folder and again.info["cropped_to"] == "liver"
+    assert again.folder == crops.folder and again.info.cropped_to == "liver"
     wider = liver_crops(cases, network(Thresholds()), tmp_path, view="axial", size=32, margin_mm=30)
     assert wider.folder != crops.folder
 
@@ -130,7 +130,7 @@ def test_crops_show_the_livers_finer_and_are_keyed_by_the_boxes(smoke_raw, tmp_p
 def test_where_the_liver_was_missed_the_scan_stays_whole(smoke_raw, tmp_path):
     cases = find_cases("phantom-smoke", smoke_raw)[:1]
     crops = liver_crops(cases, network(Nothing()), tmp_path, view="axial", size=32)
-    assert tuple(crops.info["volumes"][cases[0].volume]["shape"]) == cases[0].load().image.shape
+    assert crops.info.volumes[cases[0].volume].shape == cases[0].load().image.shape
 
 
 def test_a_liver_network_that_knows_test_patients_is_refused(tmp_path):

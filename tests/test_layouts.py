@@ -54,7 +54,7 @@ def test_it_becomes_a_store(written, patients, tmp_path):
     masks = [expected_mask(source, case) for case in patients]
     labels = np.concatenate([mask.max(axis=(0, 1)) for mask in masks])
     assert np.array_equal(store.slices.label, labels)
-    assert store.info["licence"] == SOURCES[source].licence
+    assert store.info.licence == SOURCES[source].licence
 
 
 def test_it_is_clean(written):

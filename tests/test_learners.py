@@ -78,7 +78,7 @@ def test_logs_are_those_of_the_design(finished):
 def test_run_json_says_what_the_run_was(finished, smoke_store):
     learn, logs, _ = finished
     record = read_record(logs.folder, "UNet")
-    assert record.data["fingerprint"] == smoke_store.info["fingerprint"]
+    assert record.data["fingerprint"] == smoke_store.info.fingerprint
     assert set(record.split) == {"train", "valid", "test"}
     assert record.model == {"name": "UNet", "width": 8}
     assert record.training["learning_rate"] == 1e-3

@@ -170,7 +170,7 @@ def test_every_slice_of_a_validation_is_scored(finished):
 def test_joined_views_are_the_slices_of_all(stores, joined):
     assert joined.slices.view.value_counts()["axial"] == len(stores[0])
     for store in stores:
-        view = store.info["view"]
+        view = store.info.view
         of_view = joined.slices.view == view
         kept = joined.slices[of_view]["index"].to_numpy()
         if view != "axial":

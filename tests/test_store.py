@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from liverutils.errors import BadInput
+from liverutils.files import write_json
 from liverutils.scans import Case
-from liverutils.slices import Resampler, SliceStore, build_store, cut_case
+from liverutils.slices import Resampler, SliceStore, StoreInfo, build_store, cut_case
 from liverutils.sources import find_cases, personal_names
 
 
@@ -40,8 +41,10 @@ def test_store_holds_what_it_promises(smoke_store):
     ]
     assert np.array_equal(smoke_store.slices.liver_px, (smoke_store.masks > 0).sum((1, 2)))
     assert np.array_equal(smoke_store.slices.tumor_px, (smoke_store.masks == 2).sum((1, 2)))
-    for key in ("source", "licence", "size", "intensity", "fingerprint", "version"):
-        assert smoke_store.info[key] not in (None, "")
+    info = smoke_store.info
+    for said in (info.source, info.licence, info.size, info.intensity, info.fingerprint):
+        assert said not in (None, "")
+    assert info.views == ["axial"] and info.version
 
 
 def test_labels_come_from_the_scan_itself(smoke_store):
@@ -162,8 +165,8 @@ def test_keep_going_builds_the_rest_and_says_what_it_left_out(smoke_raw, tmp_pat
     cases = find_cases("phantom-smoke", raw)
     store = build_store(cases, tmp_path / "store", size=64, progress=False, keep_going=True)
     assert len(store.patients) == len(cases) - 1
-    (skipped,) = store.info["skipped"]
-    assert skipped["fault"] == "truncated_gzip"
+    (skipped,) = store.info.skipped
+    assert skipped.fault == "truncated_gzip"
 
 
 def _raise_type_error(files):
@@ -178,7 +181,7 @@ def test_a_scan_that_breaks_its_reader_is_left_out_or_named(smoke_raw, tmp_path)
         build_store(cases, tmp_path / "store", **arguments)
     assert caught.value.fault == "unreadable_scan"
     store = build_store(cases, tmp_path / "store", keep_going=True, **arguments)
-    assert [case["fault"] for case in store.info["skipped"]] == ["unreadable_scan"]
+    assert [scan.fault for scan in store.info.skipped] == ["unreadable_scan"]
 
 
 def _copy_with_a_truncated_scan(smoke_raw: Path, raw: Path) -> Path:
@@ -217,7 +220,7 @@ def test_a_patient_without_liver_is_said_and_can_be_left_out(tiny_case, write_ca
         build_store(cases, tmp_path / "store", size=16, progress=False)
     store = build_store(cases, tmp_path / "store", size=16, progress=False, keep_going=True)
     assert len(store.patients) == 1
-    assert store.info["skipped"][0]["fault"] == "empty_mask"
+    assert store.info.skipped[0].fault == "empty_mask"
 
 
 def test_full_disk_is_said_and_leaves_nothing(smoke_raw, tmp_path):
@@ -255,6 +258,42 @@ def test_store_json_is_complete(smoke_store):
     info = json.loads((smoke_store.folder / "store.json").read_text())
     assert set(info["volumes"]) == set(smoke_store.slices.volume)
     assert info["slices"] == len(smoke_store)
+
+
+def test_what_is_read_of_a_store_is_written_again_to_the_byte(smoke_store, tmp_path):
+    written = smoke_store.folder / "store.json"
+    assert StoreInfo.read(written) == smoke_store.info
+    write_json(tmp_path / "store.json", smoke_store.info.as_json)
+    assert (tmp_path / "store.json").read_bytes() == written.read_bytes()
+
+
+def test_a_store_of_an_older_version_is_read(tmp_path):
+    scan = {"shape": [8, 9, 10], "spacing": None}
+    old = {"source": "lits", "fingerprint": "f", "view": "axial+coronal", "size": 8}
+    old |= {"intensity": "HU", "slices": 3, "volumes": {"a": scan}, "unknown": [1]}
+    write_json(tmp_path / "store.json", old)
+    info = StoreInfo.read(tmp_path / "store.json")
+    assert info.views == ["axial", "coronal"] and info.volumes["a"].shape == (8, 9, 10)
+    assert (info.version, info.cropped_to, info.every, info.skipped) == (None, None, None, ())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"size": None},
+        {"size": True},
+        {"slices": 0},
+        {"view": "axail"},
+        {"licence": 3},
+        {"skipped": ["volume-001"]},
+        {"volumes": {"a": {"shape": [8, 9]}}},
+    ],
+)
+def test_a_store_json_of_other_kinds_is_damaged(wrong, smoke_store, tmp_path):
+    write_json(tmp_path / "store.json", smoke_store.info.as_json | wrong)
+    with pytest.raises(BadInput, match=r"store\.json is damaged") as caught:
+        StoreInfo.read(tmp_path / "store.json")
+    assert caught.value.fault == "broken_store"
 
 
 def small_store(tmp_path, tiny_case, write_case) -> tuple[list, Path]:
@@ -325,7 +364,7 @@ def test_what_is_not_a_store_is_never_replaced(tiny_case, write_case, tmp_path):
     with pytest.raises(BadInput, match=r"notes\.txt, which is not part of it"):
         build_store(cases, folder, size=8, progress=False)
     (folder / "notes.txt").unlink()
-    assert build_store(cases, folder, size=8, workers=1, progress=False).info["size"] == 8
+    assert build_store(cases, folder, size=8, workers=1, progress=False).info.size == 8
 
 
 def test_what_a_store_is_cropped_to_stays_on_disk(tiny_case, write_case, tmp_path):
@@ -333,9 +372,9 @@ def test_what_a_store_is_cropped_to_stays_on_disk(tiny_case, write_case, tmp_pat
     cropped = build_store(
         cases, tmp_path / "liver", size=16, workers=1, progress=False, cropped_to="liver"
     )
-    assert cropped.info["cropped_to"] == "liver"
-    assert SliceStore.open(tmp_path / "liver").info["cropped_to"] == "liver"
-    assert "cropped_to" not in SliceStore.open(folder).info
+    assert cropped.info.cropped_to == "liver"
+    assert SliceStore.open(tmp_path / "liver").info.cropped_to == "liver"
+    assert SliceStore.open(folder).info.cropped_to is None
 
 
 @pytest.mark.parametrize(

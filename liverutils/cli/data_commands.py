@@ -134,11 +134,11 @@ def _prepare(options: argparse.Namespace) -> int:
         progress=wants_bars(options),
     )
     print(f"{len(store)} slices of {len(store.patients)} patients in {options.out}.")
-    skipped = store.info["skipped"]
+    skipped = store.info.skipped
     if skipped:
-        print(f"\n{len(skipped)} of {len(skipped) + len(store.info['volumes'])} scans left out:")
-        print_rows([(case["patient"], case["volume"], case["fault"]) for case in skipped])
-        print_sentences(case["skipped"] for case in skipped)
+        print(f"\n{len(skipped)} of {len(skipped) + len(store.info.volumes)} scans left out:")
+        print_rows([(scan.patient, scan.volume, scan.fault) for scan in skipped])
+        print_sentences(scan.skipped for scan in skipped)
     return 1 if skipped else 0
 
 

@@ -50,8 +50,8 @@ def predict_volume(learn: CourseLearner, store: SliceStore, slices: SliceSet) ->
     Returns:
         Labels (X, Y, Z) uint8 on the scan's own grid, RAS.
     """
-    volume, view = slices.slices.volume[0], store.info["view"]
-    painter = Painter(store.resampler(volume, view), view, store.info["volumes"][volume]["shape"])
+    volume, (view,) = slices.slices.volume[0], store.info.views
+    painter = Painter(store.resampler(volume, view), view, store.info.volumes[volume].shape)
     first = 0
     for probabilities in predict_slices(learn, slices):
         painter.paint(first, probabilities)
@@ -96,7 +96,7 @@ def score_masks(
     for volume in test.dataset.slices.volume.unique():
         slices = test.dataset.of_volume(volume)
         names = {"patient": slices.slices.patient[0], "volume": volume}
-        spacing = store.info["volumes"][volume]["spacing"]
+        spacing = store.info.volumes[volume].spacing
         predicted, true = predict(learn, store, slices), store.true_mask(volume)
         patients.append(names | score_patient(predicted, true, spacing))
         found = score_lesions(predicted == TUMOR, true == TUMOR, spacing)

@@ -28,6 +28,6 @@ def score_test(
     """
     if learn.dls.facts["data"]["target"] == "label":
         return score_labels(learn, logs)
-    if predict is None and "+" in store.info["view"]:
+    if predict is None and len(store.info.views) > 1:
         return score_views(learn, store, logs)
     return score_masks(learn, store, logs, predict or predict_volume)

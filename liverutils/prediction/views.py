@@ -34,7 +34,7 @@ def predict_views(
         view: _predict_planes(learn, store, slices.of_volume(volume, view))
         for view in slices.slices.view.unique()
     }
-    return fuse_views(planes, store.info["volumes"][volume]["shape"])
+    return fuse_views(planes, store.info.volumes[volume].shape)
 
 
 def fuse_views(
@@ -73,7 +73,7 @@ def _predict_planes(learn: CourseLearner, store: SliceStore, slices: SliceSet) -
     # Turned back from what `scans.as_picture` shows.
     planes = ((rows @ picture @ columns.T).mT.flip(1, 2).cpu() for picture in pictures)
     known = zip(slices.slices["index"], planes, strict=True)
-    return fill_gaps(known, store.info["volumes"][volume]["shape"][VIEW_AXES[view]])
+    return fill_gaps(known, store.info.volumes[volume].shape[VIEW_AXES[view]])
 
 
 def fill_gaps(known: Iterable[tuple[int, Tensor]], n_planes: int) -> Iterator[Tensor]:
@@ -142,7 +142,7 @@ def score_views(learn: CourseLearner, store: SliceStore, logs: RunLogs) -> pd.Da
         labels = predict_views(learn, store, slices)
         fused = labels.pop("fused")
         patient, volume = slices.slices[["patient", "volume"]].iloc[0]
-        true, spacing = store.true_mask(volume), store.info["volumes"][volume]["spacing"]
+        true, spacing = store.true_mask(volume), store.info.volumes[volume].spacing
         for view, predicted in labels.items():
             names = {"patient": patient, "volume": volume, "view": view}
             rows.append(names | score_patient(predicted, true, spacing))

@@ -9,6 +9,7 @@ from .crops import liver_box as liver_box
 from .crops import paste as paste
 from .cut import cut_case as cut_case
 from .cut import cut_picture as cut_picture
+from .info import StoreInfo as StoreInfo
 from .joined import join_views as join_views
 from .loaders import SliceLoader as SliceLoader
 from .loaders import SliceLoaders as SliceLoaders

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +18,20 @@ from liverutils.locks import one_at_a_time
 from liverutils.parallel import in_processes
 from liverutils.scans import View, on_disk, read_case, write_nifti
 from liverutils.slices.cut import cut_case
-from liverutils.slices.store import ARRAYS, STORE, SliceStore, array_header, open_if_same
+from liverutils.slices.info import SkippedScan, StoredScan, StoreInfo
+from liverutils.slices.store import ARRAYS, STORE, SliceStore, array_header, open_if
 from liverutils.sources import SOURCES, CaseFiles, fingerprint, personal_names
 
 VERSION = 1
+
+
+class Cut(NamedTuple):
+    """A scan whose pictures lie in the folder of parts, its table and what its values are."""
+
+    volume: str
+    table: pd.DataFrame
+    intensity: str
+    scan: StoredScan
 
 
 def build_store(
@@ -49,7 +59,7 @@ def build_store(
         size: Side of the square pictures in pixels.
         workers: Number of processes; 1 reads in this process.
         progress: Show a progress bar.
-        keep_going: Leave out cases that cannot be used and list them in `info["skipped"]`.
+        keep_going: Leave out cases that cannot be used and list them in `info.skipped`.
         raw: The folder or archive in which the cases were found; the store cannot lie in it.
         cropped_to: What the cases are cropped to, such as "liver"; weights trained on them say so.
 
@@ -60,14 +70,13 @@ def build_store(
     out = Path(out)
     if not cases:
         raise BadInput("There is no case to build a slice store from.", fault="no_cases")
-    identity = {
-        "version": VERSION,
-        "view": view,
-        "size": size,
-        "fingerprint": fingerprint(cases),
-        "cropped_to": cropped_to,
-    }
-    if store := open_if_same(out, identity):
+    source, identity = SOURCES[cases[0].source], fingerprint(cases)
+
+    def is_same(info: StoreInfo) -> bool:
+        there = info.version, info.view, info.size, info.fingerprint, info.cropped_to
+        return there == (VERSION, view, size, identity, cropped_to)
+
+    if store := open_if(out, is_same):
         return store
     if named := personal_names(case.patient for case in cases):
         warnings.warn(
@@ -79,15 +88,30 @@ def build_store(
     reads = {on_disk(place) for case in cases for place in (case.image, case.mask) if place}
     check_own(out, STORE, reads=reads | ({Path(raw)} if raw else set()))
     with one_at_a_time(out):
-        if store := open_if_same(out, identity):
+        if store := open_if(out, is_same):
             return store
         check_own(out, STORE)
         with written_aside(out, replace_folder=True) as aside:
             aside.mkdir()
             done = _cut_all(cases, aside, view, size, workers, progress, keep_going)
-            source = SOURCES[cases[0].source]
-            facts = {"source": source.name, "licence": source.licence, "citation": source.citation}
-            _describe(aside, done, facts | {k: v for k, v in identity.items() if v is not None})
+            cuts = [case for case in done if isinstance(case, Cut)]
+            table = pd.concat([cut.table for cut in cuts], ignore_index=True)
+            table.to_csv(aside / "slices.csv", index=False, float_format="%.6g")
+            info = StoreInfo(
+                source=source.name,
+                licence=source.licence,
+                citation=source.citation,
+                version=VERSION,
+                view=view,
+                size=size,
+                fingerprint=identity,
+                cropped_to=cropped_to,
+                intensity=_one_intensity(cuts),
+                slices=len(table),
+                volumes={cut.volume: cut.scan for cut in cuts},
+                skipped=tuple(case for case in done if isinstance(case, SkippedScan)),
+            )
+            write_json(aside / "store.json", info.as_json)
         return SliceStore.open(out)
 
 
@@ -99,7 +123,7 @@ def _cut_all(
     workers: int | None,
     progress: bool,
     keep_going: bool,
-) -> list[dict[str, Any]]:
+) -> list[Cut | SkippedScan]:
     """Cut every case into images.npy and masks.npy; return one description per case, in order."""
     for name in ("labels", "parts"):
         (folder / name).mkdir()
@@ -108,17 +132,18 @@ def _cut_all(
     shown = tqdm(done, "slices", len(cases), unit="scan", disable=not progress)
     described = _join_parts(folder, shown, size)
     (folder / "parts").rmdir()
-    if not any("table" in case for case in described):
+    first = described[0]
+    if isinstance(first, SkippedScan) and not any(isinstance(case, Cut) for case in described):
         raise BadInput(
-            f"None of the {len(cases)} cases can be used; the first: {described[0]['skipped']}",
-            fault=described[0]["fault"],
+            f"None of the {len(cases)} cases can be used; the first: {first.skipped}",
+            fault=first.fault,
         )
     return described
 
 
 def _cut_to_disk(
     files: CaseFiles, folder: Path, view: View, size: int, keep_going: bool
-) -> dict[str, Any]:
+) -> Cut | SkippedScan:
     try:
         case = read_case(files)
         if not case.labels.any():
@@ -130,32 +155,26 @@ def _cut_to_disk(
     except BadInput as error:
         if not keep_going:
             raise
-        return {
-            "volume": files.volume,
-            "patient": files.patient,
-            "skipped": str(error),
-            "fault": error.fault,
-        }
+        return SkippedScan(files.volume, files.patient, str(error), error.fault)
     images, masks, table = cut_case(case, view, size)
     # Not ndarray.tofile: its error on a full disk does not say that the disk is full.
     (folder / "parts" / f"{case.volume}.images").write_bytes(images.data)
     (folder / "parts" / f"{case.volume}.masks").write_bytes(masks.data)
     write_nifti(folder / "labels" / f"{case.volume}.nii.gz", case.labels, case.affine)
-    return {
-        "volume": case.volume,
-        "table": table,
-        "intensity": case.intensity,
-        "scan": {
-            "patient": case.patient,
-            "shape": list(case.image.shape),
-            "affine": np.asarray(case.affine).tolist(),
-            "spacing": list(case.spacing) if case.spacing_known else None,
-        },
-    }
+    x, y, z = case.image.shape
+    scan = StoredScan(
+        patient=case.patient,
+        shape=(x, y, z),
+        affine=np.asarray(case.affine).tolist(),
+        spacing=case.spacing if case.spacing_known else None,
+    )
+    return Cut(case.volume, table, case.intensity, scan)
 
 
-def _join_parts(folder: Path, done: Iterable[dict[str, Any]], size: int) -> list[dict[str, Any]]:
-    """Append the part files to images.npy and masks.npy; return the descriptions.
+def _join_parts(
+    folder: Path, done: Iterable[Cut | SkippedScan], size: int
+) -> list[Cut | SkippedScan]:
+    """Append the part files to images.npy and masks.npy; return what was done.
 
     Each part is removed as soon as it is copied, mostly before the system has written it to disk.
     """
@@ -164,10 +183,10 @@ def _join_parts(folder: Path, done: Iterable[dict[str, Any]], size: int) -> list
         _write_headers(images, masks, n_slices, size)
         for case in done:
             cases.append(case)
-            if "table" in case:
-                n_slices += len(case["table"])
+            if isinstance(case, Cut):
+                n_slices += len(case.table)
                 for joined, suffix in ((images, "images"), (masks, "masks")):
-                    part = folder / "parts" / f"{case['volume']}.{suffix}"
+                    part = folder / "parts" / f"{case.volume}.{suffix}"
                     with part.open("rb") as opened:
                         shutil.copyfileobj(opened, joined, 1 << 20)
                     part.unlink()
@@ -182,23 +201,11 @@ def _write_headers(images: BinaryIO, masks: BinaryIO, n_slices: int, size: int) 
         file.write(array_header(dtype, n_slices, size))
 
 
-def _describe(folder: Path, done: list[dict[str, Any]], facts: dict[str, Any]) -> None:
-    used = [case for case in done if "table" in case]
-    kinds = {case["intensity"] for case in used}
+def _one_intensity(cuts: Sequence[Cut]) -> str:
+    kinds = {cut.intensity for cut in cuts}
     if len(kinds) > 1:
         raise BadInput(
             "Scans in HU and scans in grey values cannot share one store: prepare them apart.",
             fault="mixed_intensity",
         )
-    table = pd.concat([case["table"] for case in used], ignore_index=True)
-    table.to_csv(folder / "slices.csv", index=False, float_format="%.6g")
-    write_json(
-        folder / "store.json",
-        facts
-        | {
-            "intensity": kinds.pop(),
-            "slices": len(table),
-            "volumes": {case["volume"]: case["scan"] for case in used},
-            "skipped": [case for case in done if "skipped" in case],
-        },
-    )
+    return kinds.pop()

@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,8 @@ from liverutils.errors import BadInput
 from liverutils.files import write_json, written_aside
 from liverutils.folders import check_own
 from liverutils.locks import one_at_a_time
-from liverutils.slices.store import STORE, SliceStore, open_if_same
+from liverutils.slices.info import StoreInfo
+from liverutils.slices.store import STORE, SliceStore, open_if
 
 
 def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1) -> SliceStore:
@@ -35,13 +36,13 @@ def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1)
     rows = [np.arange(len(first))]
     rows += [np.flatnonzero(s.slices["index"] % every == every // 2) for s in stores[1:]]
     n_slices = sum(map(len, rows))
-    views = "+".join(store.info["view"] for store in stores)
-    info = first.info | {"view": views, "every": every, "slices": n_slices}
-    if store := open_if_same(out, info):
+    views = "+".join(store.info.view for store in stores)
+    info = replace(first.info, view=views, every=every, slices=n_slices)
+    if store := open_if(out, info.__eq__):
         return store
     check_own(out, STORE, reads=[store.folder for store in stores])
     with one_at_a_time(out):
-        if store := open_if_same(out, info):
+        if store := open_if(out, info.__eq__):
             return store
         check_own(out, STORE)
         _write_joined(stores, rows, info, out)
@@ -49,7 +50,7 @@ def join_views(stores: Sequence[SliceStore], out: Path | str, *, every: int = 1)
 
 
 def _write_joined(
-    stores: Sequence[SliceStore], rows: Sequence[np.ndarray], info: dict[str, Any], out: Path
+    stores: Sequence[SliceStore], rows: Sequence[np.ndarray], info: StoreInfo, out: Path
 ) -> None:
     """Write the rows kept of each store as one store; the scans' labels are those of the first."""
     with written_aside(out, replace_folder=True) as aside:
@@ -59,12 +60,12 @@ def _write_joined(
         tables = [store.slices.iloc[kept] for store, kept in zip(stores, rows, strict=True)]
         pd.concat(tables).to_csv(aside / "slices.csv", index=False)
         shutil.copytree(stores[0].folder / "labels", aside / "labels")
-        write_json(aside / "store.json", info)
+        write_json(aside / "store.json", info.as_json)
 
 
 def _check_same_scans(stores: Sequence[SliceStore]) -> None:
-    views = [store.info["view"] for store in stores]
-    kinds = {(store.info["fingerprint"], store.info["size"]) for store in stores}
+    views = [store.info.view for store in stores]
+    kinds = {(store.info.fingerprint, store.info.size) for store in stores}
     if len(kinds) > 1 or len(set(views)) < len(views):
         raise BadInput(
             f"Stores of the views {', '.join(views)} cannot be joined: take one of each view, of "

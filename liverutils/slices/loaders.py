@@ -185,7 +185,7 @@ def slice_loaders(
         raise BadInput(f"sampling is {sampling!r}: it must be 'natural' or 'balanced'.")
     balanced = sampling == "balanced"
     device = torch.device(device)
-    window = window or INPUT_WINDOWS[store.info["intensity"]]
+    window = window or INPUT_WINDOWS[store.info.intensity]
     images, masks = _place(store, device)
     neighbours = torch.as_tensor(neighbour_rows(store.slices, context_slices))
 
@@ -221,8 +221,9 @@ def slice_loaders(
         device=device,
     )
     kept = ("source", "fingerprint", "view", "size", "intensity", "cropped_to")
+    own = store.info.as_json
     dls.facts = {
-        "data": {key: store.info[key] for key in kept if key in store.info}
+        "data": {name: own[name] for name in kept if name in own}
         | {"window": list(window), "context_slices": context_slices, "target": target},
         "split": {part: list(patients) for part, patients in asdict(split).items()},
         "augment": asdict(augment) if augment else None,

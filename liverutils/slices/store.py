@@ -2,18 +2,17 @@
 
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.files import read_json_object
 from liverutils.folders import FolderKind
 from liverutils.scans import View, read_nifti_mask
+from liverutils.slices.info import StoreInfo, broken
 from liverutils.slices.resampling import Resampler
 
 STORE = FolderKind(
@@ -26,17 +25,6 @@ ARRAYS = {"images": np.int16, "masks": np.uint8}
 
 WHOLE_NUMBERS = ("index", "liver_px", "tumor_px", "label")
 COLUMNS = ("patient", "volume", "view", *WHOLE_NUMBERS, "position_mm", "spacing")
-
-# What store.json must say for anyone to read the store.
-FACTS = {
-    "source": str,
-    "fingerprint": str,
-    "view": str,
-    "size": int,
-    "intensity": str,
-    "slices": int,
-    "volumes": dict,
-}
 
 
 @dataclass(frozen=True)
@@ -51,14 +39,14 @@ class SliceStore:
             spacing (of a store pixel, mm; NaN where unknown), liver_px and tumor_px (in the store's
             mask; liver includes tumour), label (0 no liver, 1 liver, 2 liver with lesion; from the
             mask on the scan's own grid, so a lesion too small for a store pixel still counts).
-        info: Source, licence, view, size, intensity, fingerprint of the inputs, version, volumes.
+        info: What store.json says.
     """
 
     folder: Path
     images: np.ndarray
     masks: np.ndarray
     slices: pd.DataFrame
-    info: dict[str, Any]
+    info: StoreInfo
 
     @classmethod
     def open(cls, folder: Path | str) -> "SliceStore":
@@ -74,7 +62,7 @@ class SliceStore:
                 "`liverutils prepare`.",
                 fault="no_store",
             )
-        info = _read_info(folder / "store.json")
+        info = StoreInfo.read(folder / "store.json")
         return cls(
             folder=folder,
             images=_map_array(folder, "images", info),
@@ -97,17 +85,17 @@ class SliceStore:
 
     def resampler(self, volume: str, view: View) -> "Resampler":
         """Between one scan's grid and the store's pictures of it in a view."""
-        scan = self.info["volumes"][volume]
-        spacing = scan["spacing"] or (1.0, 1.0, 1.0)
-        return Resampler.for_scan(scan["shape"], spacing, view, self.info["size"])
+        scan = self.info.volumes[volume]
+        spacing = scan.spacing or (1.0, 1.0, 1.0)
+        return Resampler.for_scan(scan.shape, spacing, view, self.info.size)
 
     def true_mask(self, volume: str) -> np.ndarray:
         """Labels of one scan on its own voxel grid, uint8 (X, Y, Z), RAS."""
         return read_nifti_mask(self.folder / "labels" / f"{volume}.nii.gz")[0]
 
 
-def open_if_same(folder: Path, facts: Mapping[str, Any]) -> SliceStore | None:
-    """Open the store in `folder` if its info says all of `facts`; None where it is another.
+def open_if(folder: Path, is_same: Callable[[StoreInfo], bool]) -> SliceStore | None:
+    """Open the store in `folder` if it is the one that is wanted; None where it is another.
 
     Raises:
         BadInput: broken_store.
@@ -115,8 +103,7 @@ def open_if_same(folder: Path, facts: Mapping[str, Any]) -> SliceStore | None:
     if not (folder / "store.json").is_file():
         return None
     store = SliceStore.open(folder)
-    is_same = all(store.info.get(key) == value for key, value in facts.items())
-    return store if is_same else None
+    return store if is_same(store.info) else None
 
 
 def array_header(dtype: type, n_slices: int, size: int) -> bytes:
@@ -127,74 +114,41 @@ def array_header(dtype: type, n_slices: int, size: int) -> bytes:
     return header.getvalue()
 
 
-def _broken(path: Path, reason: str) -> BadInput:
-    return BadInput(
-        f"{path} is damaged ({reason}): remove the folder {path.parent} and have the store built "
-        "again.",
-        fault="broken_store",
-    )
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    info = read_json_object(path, fault="broken_store")
-    for name, kind in FACTS.items():
-        if type(info.get(name)) is not kind:
-            raise _broken(path, f"{name} is {info.get(name)!r}")
-    if info["size"] < 1 or info["slices"] < 1:
-        raise _broken(path, f"{info['slices']} slices of {info['size']} pixels a side")
-    for name, scan in info["volumes"].items():
-        if not (isinstance(scan, dict) and _is_grid(scan)):
-            raise _broken(path, f"the grid of {name}")
-    return info
-
-
-def _is_grid(scan: dict[str, Any]) -> bool:
-    """Whether what is said of a scan is a shape and, where it is known, a voxel size."""
-    shape, spacing = scan.get("shape"), scan.get("spacing")
-    sizes = [shape] if spacing is None else [shape, spacing]
-    return all(
-        isinstance(size, list)
-        and len(size) == 3
-        and all(isinstance(side, int | float) and 0 < side < math.inf for side in size)
-        for size in sizes
-    ) and all(isinstance(side, int) for side in shape or ())
-
-
-def _map_array(folder: Path, name: str, info: dict[str, Any]) -> np.ndarray:
+def _map_array(folder: Path, name: str, info: StoreInfo) -> np.ndarray:
     path, dtype = folder / f"{name}.npy", ARRAYS[name]
-    shape = (info["slices"], info["size"], info["size"])
+    shape = (info.slices, info.size, info.size)
     header = array_header(dtype, *shape[:2])
     try:
         with path.open("rb") as file:
             is_right = file.read(len(header)) == header
     except OSError as error:
-        raise _broken(path, str(error.strerror)) from error
+        raise broken(path, str(error.strerror)) from error
     if not is_right:
-        raise _broken(path, f"its head is not that of {' x '.join(map(str, shape))} numbers")
+        raise broken(path, f"its head is not that of {' x '.join(map(str, shape))} numbers")
     if path.stat().st_size != len(header) + math.prod(shape) * np.dtype(dtype).itemsize:
-        raise _broken(path, f"it has {path.stat().st_size} bytes")
+        raise broken(path, f"it has {path.stat().st_size} bytes")
     # Not copy-on-write: Linux refuses to map so more than there is memory.
     return np.memmap(path, dtype, "r", offset=len(header), shape=shape)
 
 
-def _read_slices(path: Path, info: dict[str, Any]) -> pd.DataFrame:
+def _read_slices(path: Path, info: StoreInfo) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype={"patient": str, "volume": str, "view": str})
     except (OSError, ValueError, OverflowError) as error:  # pandas' own errors are ValueErrors
-        raise _broken(path, str(error).strip().replace("\n", " ")) from error
+        raise broken(path, str(error).strip().replace("\n", " ")) from error
     if missing := set(COLUMNS) - set(table.columns):
-        raise _broken(path, f"no column {', '.join(sorted(missing))}")
-    if len(table) != info["slices"]:
-        raise _broken(path, f"{len(table)} rows for {info['slices']} slices")
+        raise broken(path, f"no column {', '.join(sorted(missing))}")
+    if len(table) != info.slices:
+        raise broken(path, f"{len(table)} rows for {info.slices} slices")
     kinds = {column: table[column].dtype.kind for column in COLUMNS}
     if wrong := [column for column in WHOLE_NUMBERS if kinds[column] != "i"]:
-        raise _broken(path, f"{wrong[0]} is not a whole number everywhere")
+        raise broken(path, f"{wrong[0]} is not a whole number everywhere")
     if wrong := [column for column in ("position_mm", "spacing") if kinds[column] not in "if"]:
-        raise _broken(path, f"{wrong[0]} is not a number everywhere")
+        raise broken(path, f"{wrong[0]} is not a number everywhere")
     if table[["patient", "volume", "view"]].isna().any(axis=None):
-        raise _broken(path, "a slice without patient, volume or view")
-    if strange := set(table.volume) - info["volumes"].keys():
-        raise _broken(path, f"store.json does not know {min(strange)}")
+        raise broken(path, "a slice without patient, volume or view")
+    if strange := set(table.volume) - info.volumes.keys():
+        raise broken(path, f"store.json does not know {min(strange)}")
     if not table.label.between(0, 2).all():
-        raise _broken(path, "a label is none of 0, 1 and 2")
+        raise broken(path, "a label is none of 0, 1 and 2")
     return table

@@ -112,7 +112,7 @@ def place_on_t4(folder: Path) -> dict:
     # One is being gathered and one is used beside those that wait.
     ahead = 0 if is_resident else (loaders.BATCHES_AHEAD + 2) * batch_bytes
     return {
-        "pixels": store.info["size"],
+        "pixels": store.info.size,
         "store_gib": _gib(store),
         "limit_gib": loaders.RESIDENT_SHARE * T4_BYTES / 2**30,
         "store_lies": "on the GPU" if is_resident else "in the files, memory-mapped",

@@ -82,7 +82,7 @@ def feed(store: SliceStore) -> Iterator[dict]:
         images, other_images = len(ours) * BATCH, len(other) * BATCH
         yield {
             "other": name,
-            "pixels": store.info["size"],
+            "pixels": store.info.size,
             "images_per_s": images / timed["ours_s"],
             "other_images_per_s": other_images / timed["other_s"],
             "ratio": timed["ratio"] * images / other_images,
@@ -150,7 +150,7 @@ class SlicesOfVolumes(Dataset):
         self.cases = {case.volume: case for case in find_course_cases("phantom", "data")}
         chosen = store.slices.sample(READ_ONE_BY_ONE, random_state=0)
         self.places = list(zip(chosen.volume, chosen["index"], strict=True))
-        self.size, self.window = store.info["size"], our_loader(store).dataset.window
+        self.size, self.window = store.info.size, our_loader(store).dataset.window
 
     def __len__(self) -> int:
         return len(self.places)
@@ -173,7 +173,7 @@ def train(store: SliceStore) -> dict:
     learn = segmentation_learner(dls, build_model("UNet", width=16))
     use_fastest_settings(learn)
     learn.create_opt()
-    shorten_epoch(learn, batches=2048 // store.info["size"])
+    shorten_epoch(learn, batches=2048 // store.info.size)
     theirs = monai_loader(learn.dls.train.dataset)
 
     def train_on_theirs() -> None:
@@ -187,7 +187,7 @@ def train(store: SliceStore) -> dict:
     images = len(learn.dls.train) * BATCH
     return {
         "other": "MONAI",
-        "pixels": store.info["size"],
+        "pixels": store.info.size,
         "images_per_s": images / timed["ours_s"],
         "other_images_per_s": images / timed["other_s"],
         "ratio": timed["ratio"],
@@ -197,7 +197,7 @@ def train(store: SliceStore) -> dict:
 
 def measure_memory(store: SliceStore, name: str) -> dict:
     """Feed an epoch in a process of its own; return what that process needs for it."""
-    size, slices = store.info["size"], len(our_loader(store).dataset)
+    size, slices = store.info.size, len(our_loader(store).dataset)
     facts = {
         "loader": name,
         "pixels": size,

@@ -129,7 +129,7 @@ def train_earlier(store: SliceStore, seconds: float) -> list[dict]:
 
 def train_ours(store: SliceStore, seconds: float) -> list[dict]:
     """Train as the course does; return the curve."""
-    rates = np.maximum(1, np.array([6, 12, 18]) * store.info["size"] // 512).tolist()
+    rates = np.maximum(1, np.array([6, 12, 18]) * store.info.size // 512).tolist()
     learn = make_learner(store, Augment(), rates, loss="dice_cross_entropy", lr=PEAK_LR)
     stopwatch = ScoringStopwatch(seconds)
     use_fastest_settings(learn)

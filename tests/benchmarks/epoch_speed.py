@@ -63,7 +63,7 @@ def measure(name: str, store: SliceStore) -> Iterator[dict]:
         if settings is None:
             use_fastest_settings(learn)
             settings = learn.settings
-        yield compare(learn, settings) | {"network": name, "pixels": store.info["size"]}
+        yield compare(learn, settings) | {"network": name, "pixels": store.info.size}
 
 
 def make_learner(name: str, store: SliceStore, augment: Augment | None) -> CourseLearner:
@@ -71,7 +71,7 @@ def make_learner(name: str, store: SliceStore, augment: Augment | None) -> Cours
     dls = slice_loaders(
         store,
         split_patients(store.slices),
-        batch_size=2048 // store.info["size"],
+        batch_size=2048 // store.info.size,
         target="label" if name in CLASSIFIERS else "mask",
         augment=augment,
         device=choose_device("auto"),

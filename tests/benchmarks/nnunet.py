@@ -95,7 +95,7 @@ def run_ours(
     train_s = seconds_of(lambda: train_ours(learn, seconds))
     tested = [files for files in cases if files.patient in split.test]
     return {
-        "picture": f"{store.info['size']}x{store.info['size']}",
+        "picture": f"{store.info.size}x{store.info.size}",
         "batch": BATCH,
         "parameters": count_parameters(learn.model),
         "train_s": train_s,
@@ -189,14 +189,14 @@ def write_split(split: Split, cases: list[CaseFiles], folder: Path) -> None:
 def score_masks(store: SliceStore, split: Split, masks: Path) -> pd.DataFrame:
     """Score a folder of masks on the scans' own voxels: one row per held-out scan."""
     rows = []
-    for volume, scan in store.info["volumes"].items():
-        if scan["patient"] not in split.test:
+    for volume, scan in store.info.volumes.items():
+        if scan.patient not in split.test:
             continue
         labels, true = read_nifti_mask(masks / f"{volume}.nii.gz")[0], store.true_mask(volume)
-        lesions = score_lesions(labels == TUMOR, true == TUMOR, scan["spacing"])
+        lesions = score_lesions(labels == TUMOR, true == TUMOR, scan.spacing)
         rows.append(
-            {"patient": scan["patient"], "volume": volume}
-            | score_patient(labels, true, scan["spacing"])
+            {"patient": scan.patient, "volume": volume}
+            | score_patient(labels, true, scan.spacing)
             | lesion_summary(lesions).loc["all", LESIONS].to_dict()
         )
     return pd.DataFrame(rows)
