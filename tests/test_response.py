@@ -18,6 +18,7 @@ from liverutils.scans import (
     write_nifti,
 )
 from liverutils.scoring import (
+    assess_response,
     choose_targets,
     follow_lesions,
     measure_labels,
@@ -46,7 +47,8 @@ def test_a_row_of_pixels_is_as_long_as_its_pixels():
     row = measure_lesions(mask, np.diag([1.5, 1.0, 4.0, 1])).iloc[0]
     assert (row.long_mm, row.short_mm, row.slice) == (6, 1, 1)
     assert row.volume_ml == pytest.approx(4 * 1.5 * 4 / 1000)
-    assert sorted([row.x0_voxel, row.x1_voxel]) == [1.5, 5.5]
+    assert sorted(x for x, _ in row.long_ends) == [1.5, 5.5]
+    assert sorted(y for _, y in row.short_ends) == [3.5, 4.5]
 
 
 def test_an_ellipse_has_its_two_axes():
@@ -218,6 +220,19 @@ def test_a_change_that_is_none_is_refused():
         with pytest.raises(BadInput, match="No second scan") as caught:
             make_follow_up(cohort, 0, change)
         assert caught.value.fault == "unknown_change"
+
+
+def test_a_response_is_assessed_by_diameter_and_by_volume(first, seconds):
+    def assess(case):
+        return assess_response(*(measure_labels(c.labels, c.affine) for c in (first[1], case)))
+
+    gone = assess(make_follow_up(SMOKE, first[0], "shrinkage", factor=0))
+    assert (gone["diameter"], gone["volume"], gone["now_mm"]) == ("CR", "CR", 0)
+    small = assess(make_follow_up(SMOKE, first[0], "shrinkage", factor=0.5))
+    assert small["diameter"] == small["volume"] == "PR"
+    assert small["now_ml"] < 0.343 * small["sum_ml"]
+    new = assess(seconds["new lesion"])
+    assert new["new_lesions"] > 0 and new["diameter"] == new["volume"] == "PD"
 
 
 # --- The command ------------------------------------------------------------------------------

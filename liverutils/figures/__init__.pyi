@@ -10,6 +10,8 @@ from .networks import plot_encoder as plot_encoder
 from .networks import plot_u_shape as plot_u_shape
 from .panels import contact_sheet as contact_sheet
 from .panels import gallery_panel as gallery_panel
+from .response import show_lesion as show_lesion
+from .response import show_place as show_place
 from .runs import network_of as network_of
 from .runs import pareto_front as pareto_front
 from .runs import plot_bars as plot_bars

@@ -20,6 +20,7 @@ from .lesions import lesion_summary as lesion_summary
 from .lesions import nearest_look_alike as nearest_look_alike
 from .lesions import score_lesions as score_lesions
 from .measure import Measurement as Measurement
+from .measure import assess_response as assess_response
 from .measure import measure_labels as measure_labels
 from .measure import measure_mask as measure_mask
 from .names import SLICE_CLASSES as SLICE_CLASSES

@@ -1,5 +1,7 @@
 """Diameters of lesions as a radiologist measures them: in one axial slice, from edge to edge."""
 
+from typing import Any
+
 import nibabel as nib
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from liverutils.scoring.lesions import label_lesions
 
 LESION_MEASURES = (
     *("lesion", "slice", "long_mm", "short_mm", "volume_ml", "x_mm", "y_mm", "z_mm"),
-    *("x0_voxel", "y0_voxel", "x1_voxel", "y1_voxel"),
+    *("long_ends", "short_ends"),
 )
 
 
@@ -31,8 +33,8 @@ def measure_lesions(mask: np.ndarray, affine: np.ndarray) -> pd.DataFrame:
 
     Returns:
         One row per lesion, the longest first: `lesion` (its number), `slice` (index along z),
-        `long_mm`, `short_mm`, `volume_ml`, the centre `x_mm`, `y_mm`, `z_mm`, and the ends of the
-        longest diameter in voxels of that slice, `x0_voxel`, `y0_voxel`, `x1_voxel`, `y1_voxel`.
+        `long_mm`, `short_mm`, `volume_ml`, the centre `x_mm`, `y_mm`, `z_mm`; and `long_ends`,
+        `short_ends`, the ends of both lines in voxels, [[x, y], [x, y]].
     """
     numbers, _ = label_lesions(mask)
     spacing = nib.affines.voxel_sizes(affine)
@@ -50,8 +52,8 @@ def measure_lesions(mask: np.ndarray, affine: np.ndarray) -> pd.DataFrame:
                 **dict(zip(("x_mm", "y_mm", "z_mm"), centre, strict=True)),
             }
         )
-    whole = {"lesion": int, "slice": int}
-    kinds = {name: whole.get(name, float) for name in LESION_MEASURES}
+    other = {"lesion": int, "slice": int, "long_ends": object, "short_ends": object}
+    kinds = {name: other.get(name, float) for name in LESION_MEASURES}
     table = pd.DataFrame(rows, columns=list(kinds)).astype(kinds)
     return table.sort_values("long_mm", ascending=False, kind="stable", ignore_index=True)
 
@@ -67,37 +69,38 @@ def outline_points(plane: np.ndarray) -> np.ndarray:
     return np.concatenate([along_x, along_y])
 
 
-def _longest(inside: np.ndarray, first: list[int], pixel: np.ndarray) -> dict[str, float]:
+def _longest(inside: np.ndarray, first: list[int], pixel: np.ndarray) -> dict[str, Any]:
     """The longest diameter over all slices of one lesion (X, Y, Z), with its short axis."""
-    best: dict[str, float] = {"long_mm": 0.0}
+    best: dict[str, Any] = {"long_mm": 0.0}
     for z in np.flatnonzero(inside.any(axis=(0, 1))):
         parts, _ = ndimage.label(inside[..., z], np.ones((3, 3)))
         for number, box in enumerate(ndimage.find_objects(parts), 1):
             # No diameter is longer than the diagonal of the box.
             if np.hypot(*(np.array([s.stop - s.start for s in box]) * pixel)) <= best["long_mm"]:
                 continue
-            points = outline_points(parts[box] == number)
-            long, short, ends = _diameters(points * pixel)
+            lines = _diameters(outline_points(parts[box] == number) * pixel)
+            long, short = (float(np.linalg.norm(end - start)) for start, end in lines)
             if long > best["long_mm"]:
                 low = [side.start + start for side, start in zip(box, first, strict=False)]
-                (x0, y0), (x1, y1) = points[ends] + low
+                ends = [(line / pixel + low).tolist() for line in lines]
                 best = {"slice": int(z + first[2]), "long_mm": long, "short_mm": short}
-                best |= {"x0_voxel": x0, "y0_voxel": y0, "x1_voxel": x1, "y1_voxel": y1}
+                best |= {"long_ends": ends[0], "short_ends": ends[1]}
     return best
 
 
-def _diameters(points: np.ndarray) -> tuple[float, float, list[int]]:
-    """Longest diameter of points (N, 2) in mm, the longest chord across it, and its two ends."""
-    corners = ConvexHull(points).vertices
-    hull = points[corners]
+def _diameters(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The longest diameter of points (N, 2) and the longest chord across it, each as two ends."""
+    hull = points[ConvexHull(points).vertices]
     apart = squareform(pdist(hull))
     start, end = np.unravel_index(apart.argmax(), apart.shape)
     way = (hull[end] - hull[start]) / apart[start, end]
-    along, across = hull @ way, hull @ (-way[1], way[0])
+    normal = np.array([-way[1], way[0]])
+    along, across = hull @ way, hull @ normal
     # Corners stand in order: from one end to the other on one side, and back on the other.
     turn = np.roll(np.arange(len(hull)), -start)
     split = int(np.flatnonzero(turn == end)[0])
     there, back = turn[: split + 1], np.r_[turn[split:], start][::-1]
     one, other = (np.interp(along, along[side], across[side]) for side in (there, back))
-    ends = [int(corners[start]), int(corners[end])]
-    return float(apart[start, end]), float(np.abs(one - other).max()), ends
+    widest = int(np.abs(one - other).argmax())
+    chord = [along[widest] * way + side[widest] * normal for side in (one, other)]
+    return hull[[start, end]], np.array(chord)

@@ -11,8 +11,16 @@ import pandas as pd
 from liverutils.errors import BadInput
 from liverutils.scans import LIVER, TUMOR, read_nifti_mask
 from liverutils.scoring.diameters import measure_lesions
-from liverutils.scoring.response import choose_targets, least_measurable_mm
+from liverutils.scoring.response import (
+    choose_targets,
+    follow_lesions,
+    least_measurable_mm,
+    response_category,
+)
 from liverutils.sources import is_nifti
+
+# A smaller spot may be noise, or a slice that cuts a lesion otherwise than the last time.
+LEAST_NEW_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,31 @@ def measure_labels(labels: np.ndarray, affine: np.ndarray) -> Measurement:
         lesions=lesions.assign(target=lesions.index.isin(targets.index)),
         recist_sum_mm=float(targets["long_mm"].sum()),
     )
+
+
+def assess_response(before: Measurement, after: Measurement) -> dict[str, Any]:
+    """Compare two scans of one liver, in the same coordinates (mm), by diameter and by volume.
+
+    Returns:
+        `sum_mm`, `sum_ml` of the target lesions before, `now_mm`, `now_ml` of the same ones now,
+        `new_lesions` (of at least 5 mm, belonging to no earlier lesion), and the categories by
+        `diameter` (RECIST 1.1) and by `volume`, as `response_category` says.
+    """
+    targets = before.lesions[before.lesions["target"]]
+    followed, _ = follow_lesions(targets, after.lesions)
+    _, others = follow_lesions(before.lesions, after.lesions)
+    new = int((others["long_mm"] >= LEAST_NEW_MM).sum())
+    sums = followed[["long_mm", "volume_ml", "now_mm", "now_ml"]].sum().to_dict()
+    mm, ml, now_mm, now_ml = (float(total) for total in sums.values())
+    return {
+        "sum_mm": mm,
+        "now_mm": now_mm,
+        "sum_ml": ml,
+        "now_ml": now_ml,
+        "new_lesions": new,
+        "diameter": response_category(mm, now_mm, new_lesion=new > 0),
+        "volume": response_category(ml, now_ml, new_lesion=new > 0, power=3),
+    }
 
 
 def measure_mask(path: Path | str) -> Measurement:
