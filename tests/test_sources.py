@@ -521,6 +521,11 @@ def test_layouts_that_people_have(tmp_path, tiny_case, write, patient):
         ("p1/arterial", "p1/portal"),
         ("p1_visit1", "p1_visit2_venous"),
         ("train/images/p1_native", "test/images/p1"),
+        ("Training Batch 1/p1_pvp", "Training Batch 2/p1_art"),
+        ("fold0/p1-native", "fold1/p1.portal"),
+        ("baseline/p1", "followup/p1"),
+        ("2021-03-04/p1", "2022-11-30/p1"),
+        ("p1/2021/ct", "p1/2022/ct"),
     ],
 )
 def test_two_scans_of_one_patient_are_one_patient(tmp_path, tiny_case, names):

@@ -19,6 +19,7 @@ class Finding:
 FAULTS: dict[str, tuple[Severity, str]] = {
     # Files
     "missing": ("error", "The path does not exist; check it."),
+    "not_used": ("error", "It lies among the scans and is read for none; rename it."),
     "no_cases": ("error", "The folder holds no scans of this data set; check path and source."),
     "unreadable_scan": ("error", "The scan cannot be read; export it again or leave it out."),
     "unknown_source": ("error", "No data set of this name is known."),

@@ -15,7 +15,7 @@ from liverutils.scans import (
     stack_dicom,
     turn_to_ras,
 )
-from liverutils.sources.files import CaseFiles, by_number
+from liverutils.sources.files import CaseFiles, by_number, left_over
 from liverutils.sources.pictures import read_pictures
 
 
@@ -27,7 +27,7 @@ def find_chaos(raw: Path) -> list[CaseFiles]:
     for file in files:
         if file.parent.name == "DICOM_anon" and file.parent.parent.parent.name == "CT":
             places[file.parent] = int(file.parent.parent.name)
-    return [
+    cases = [
         CaseFiles(
             "chaos",
             f"chaos-{number:02d}",
@@ -37,6 +37,12 @@ def find_chaos(raw: Path) -> list[CaseFiles]:
             _read_chaos,
         )
         for place, number in sorted(places.items(), key=lambda item: item[1])
+    ]
+    of_ct = {place for place in labelled if place.parent.parent.name == "CT"}
+    return cases + [
+        left_over("chaos", place.with_name("Ground"), "holds masks without their DICOM_anon")
+        for place in sorted(of_ct - places.keys())
+        if cases
     ]
 
 

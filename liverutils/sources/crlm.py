@@ -8,7 +8,7 @@ import pydicom
 
 from liverutils.errors import BadInput
 from liverutils.scans import Case, case_from_dicom, list_deep, open_file, read_dicom_seg
-from liverutils.sources.files import CaseFiles
+from liverutils.sources.files import CaseFiles, left_over
 
 
 def find_crlm(raw: Path) -> list[CaseFiles]:
@@ -31,8 +31,9 @@ def find_crlm(raw: Path) -> list[CaseFiles]:
             places[patient][modality] = files[0] if modality == "SEG" else folder
     return [
         CaseFiles("crlm", patient, patient, found["CT"], found.get("SEG"), _read)
-        for patient, found in sorted(places.items())
         if "CT" in found
+        else left_over("crlm", found["SEG"], f"is the DICOM SEG of {patient}, whose CT is missing")
+        for patient, found in sorted(places.items())
     ]
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from liverutils.errors import BadInput
@@ -121,3 +122,30 @@ def read_nifti_case(files: CaseFiles, mask_fits: bool = False) -> Case:
         provenance=files.provenance,
         mask_fits=mask_fits or files.copy_geometry,
     )
+
+
+def left_over(source: str, place: Path, reason: str) -> CaseFiles:
+    """Return what lies among the scans and is none: whoever reads it is told so.
+
+    So that a file with a slip in its name, or a patient without pictures, is not lost in silence.
+
+    Args:
+        reason: What it is, as in "{place} {reason}; rename it or take it away."
+    """
+    name = re.sub(r"\.nii(\.gz)?$", "", place.name, flags=re.IGNORECASE)
+    return CaseFiles(source, name, name, place, None, partial(_refuse, reason=reason))
+
+
+def _refuse(files: CaseFiles, reason: str) -> Case:
+    raise BadInput(f"{files.image} {reason}; rename it or take it away.", fault="not_used")
+
+
+def unread_niftis(
+    source: str, files: Iterable[Path], read: Iterable[Path | None]
+) -> list[CaseFiles]:
+    """Return the NIfTI files that are read for no scan, as what is left over."""
+    used = set(read)
+    reason = "has a name that no scan or mask of this data set has, or belongs to no scan"
+    return [
+        left_over(source, file, reason) for file in files if is_nifti(file) and file not in used
+    ]

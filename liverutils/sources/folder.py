@@ -11,6 +11,7 @@ import numpy as np
 from liverutils.errors import BadInput
 from liverutils.scans import (
     LIVER,
+    OTHER_SUFFIXES,
     TUMOR,
     Case,
     case_from_dicom,
@@ -22,7 +23,7 @@ from liverutils.scans import (
     open_file,
     read_nifti_mask,
 )
-from liverutils.sources.files import CaseFiles, is_nifti, read_nifti_case
+from liverutils.sources.files import CaseFiles, is_nifti, left_over, read_nifti_case
 from liverutils.sources.names import (
     CHANNEL,
     by_name,
@@ -32,6 +33,17 @@ from liverutils.sources.names import (
     stem,
     structure_of,
 )
+
+# Scans in formats that are not read here.
+OTHER_PICTURES = {".nrrd", ".mha", ".mhd", ".hdr", ".img", ".mgz", ".mnc"}
+
+
+# So many files without a known suffix are more than notes beside the scans.
+FEWEST_SLICES = 5
+
+
+# Files of a folder that are opened to see whether one of them is DICOM.
+MOST_LOOKED_AT = 100
 
 
 def read_scan(place: Path | str) -> Case:
@@ -88,7 +100,7 @@ def find_folder(raw: Path) -> list[CaseFiles]:
     images = by_name(raw, (file for file in rest if not is_mask(file)))
     livers, tumors = (by_name(raw, parts[part], structure=True) for part in ("liver", "tumor"))
     masks = {**livers, **masks}
-    return [
+    cases = [
         CaseFiles(
             source="folder",
             patient=patient_of(name),
@@ -100,6 +112,32 @@ def find_folder(raw: Path) -> list[CaseFiles]:
         )
         for places, read in ((images, read_nifti_case), (series, _read_dicom_case))
         for name, place in sorted(places.items())
+    ]
+    return cases + (_left_over(files, cases, masks, niftis) if cases else [])
+
+
+def _left_over(
+    files: list[Path], cases: list[CaseFiles], masks: dict[str, Path], niftis: list[Path]
+) -> list[CaseFiles]:
+    """Return masks of no scan, pictures of other kinds, and folders of what is no DICOM."""
+    used = {place for case in cases for place in (case.image, case.mask, case.tumor)}
+    alone = [mask for mask in masks.values() if mask not in used]
+    found = [left_over("folder", mask, "is a mask whose scan has another name") for mask in alone]
+    places = defaultdict(list)
+    for file in files:
+        is_read = used & {file, *file.parents} or any(
+            place.is_relative_to(file) for place in used if place
+        )
+        if file.suffix.lower() in OTHER_PICTURES or is_archive(file):
+            if not is_read:
+                found.append(left_over("folder", file, "holds no NIfTI file or DICOM series"))
+        elif not is_read and file not in niftis and file.suffix.lower() in ("", ".dcm", ".ima"):
+            places[file.parent].append(file)
+    return found + [
+        left_over("folder", folder, f"holds no DICOM that can be read ({inside[0].name})")
+        for folder, inside in sorted(places.items())
+        if not any(file.name.upper() == "DICOMDIR" for file in inside)
+        and len(inside) >= FEWEST_SLICES
     ]
 
 
@@ -154,13 +192,20 @@ def _dicom_places(files: Iterable[Path]) -> set[Path]:
             places |= _dicom_places(filter(is_archive, inside))
         elif file.name.upper() != "DICOMDIR":
             members[file.parent].append(file)
-    return places | {place for place, inside in members.items() if any(map(_is_dicom, inside[:3]))}
+    for place, inside in members.items():
+        likely = [file for file in inside if file.suffix.lower() not in OTHER_SUFFIXES]
+        if any(map(_is_dicom, likely[:MOST_LOOKED_AT])):
+            places.add(place)
+    return places
 
 
 def _is_dicom(file: Path) -> bool:
     try:
         with open_file(file) as stream:
-            return stream.read(132)[128:] == b"DICM"
+            head = stream.read(132)
+        # Some programs leave out the 128 bytes and "DICM" before the first element.
+        begins_at_once = head[:2] in (b"\x02\0", b"\x08\0") and head[3:4] == b"\0"
+        return head[128:] == b"DICM" or begins_at_once
     except BadInput:
         return True  # Whoever reads the series says what is wrong.
 

@@ -17,7 +17,7 @@ from liverutils.scans import (
     read_dicom_slices,
     stack_dicom,
 )
-from liverutils.sources.files import CaseFiles
+from liverutils.sources.files import CaseFiles, left_over
 
 # livertumor1, livertumor01, liver_tumor-1, tumor01, livertumors: as the publisher and others write
 # it; cysts and tumours of other organs are none.
@@ -36,6 +36,12 @@ def find_ircadb(raw: Path) -> list[CaseFiles]:
     )
     masks_by_patient = {place.parent: place for place in masks}
     cases = [_ircadb_case(image, masks_by_patient.get(image.parent)) for image in images]
+    alone = sorted(masks_by_patient.keys() - {image.parent for image in images})
+    cases += [
+        left_over("ircadb", masks_by_patient[folder], "holds masks without their PATIENT_DICOM")
+        for folder in alone
+        if images
+    ]
     return sorted(cases, key=lambda case: case.patient)
 
 

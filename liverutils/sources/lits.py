@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from liverutils.scans import list_deep
-from liverutils.sources.files import CaseFiles, by_number, read_nifti_case
+from liverutils.sources.files import CaseFiles, by_number, read_nifti_case, unread_niftis
 
 # LiTS 28 to 47 are the 20 patients of 3D-IRCADb-01, in their order; by some accounts 48 is one too,
 # so until slice counts decide it counts as the last of them.
@@ -22,25 +22,35 @@ def find_lits(raw: Path) -> list[CaseFiles]:
     """List the volumes of LiTS."""
     files = list_deep(raw)
     masks = by_number(files, r"segmentation-(\d+)\.nii(?:\.gz)?")
-    return [
+    cases = [
         _lits_case("lits", number, f"volume-{number}", image, masks.get(number))
         for number, image in by_number(files, r"volume-(\d+)\.nii(?:\.gz)?").items()
     ]
+    # The test set, which is named so, has no labels.
+    rest = [file for file in files if not file.name.startswith("test-")]
+    return cases + _unread("lits", rest, cases)
 
 
 def find_msd(raw: Path) -> list[CaseFiles]:
     """List the volumes of MSD Task03."""
-    files = list_deep(raw)
+    # The test set has no labels.
+    files = [file for file in list_deep(raw) if file.parent.name in ("imagesTr", "labelsTr")]
     images, masks = (
         by_number(
             (file for file in files if file.parent.name == folder), r"liver_(\d+)\.nii(?:\.gz)?"
         )
         for folder in ("imagesTr", "labelsTr")
     )
-    return [
+    cases = [
         _lits_case("msd", number, f"liver_{number}", image, masks.get(number))
         for number, image in images.items()
     ]
+    return cases + _unread("msd", files, cases)
+
+
+def _unread(source: str, files: list[Path], cases: list[CaseFiles]) -> list[CaseFiles]:
+    read = [place for case in cases for place in (case.image, case.mask)]
+    return unread_niftis(source, files, read) if cases else []
 
 
 def _lits_case(source: str, number: int, volume: str, image: Path, mask: Path | None) -> CaseFiles:

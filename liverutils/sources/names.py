@@ -21,8 +21,13 @@ TUMOR_WORDS = {
 }
 
 
-# Folders of a split, which are no patients.
-SPLIT_WORDS = {"train", "training", "tr", "test", "testing", "ts", "val", "valid", "validation"}
+# Folders of a split or a collection, which are no patients, perhaps with a number.
+SPLIT_WORDS = {
+    *("train", "training", "tr", "test", "testing", "ts", "val", "valid", "validation", "holdout"),
+    *("fold", "batch", "part", "set", "cohort", "group", "site", "center", "centre", "hospital"),
+    *("data", "dataset", "raw", "nifti", "nii", "dcm", "cases", "patients", "subjects", "cd"),
+    *("healthy", "internal", "external"),
+}
 
 
 # What tells two scans of one patient apart, at the end of a name.
@@ -102,15 +107,25 @@ def by_name(raw: Path, places: Iterable[Path], structure: bool = False) -> dict[
 def patient_of(name: str) -> str:
     """Return whose scan `scan_name` names: its first folder that is no split, without the phase.
 
-    `p1_arterial`, `p1_portal` and `p1_2021-03-04` are one patient, so that no split parts them.
+    `p1_arterial`, `p1_portal` and `p1_2021-03-04` are one patient, so that no split parts them, and
+    so are `baseline/p1` and `followup/p1`.
     """
-    parts = [part for part in name.split("/") if part.lower() not in SPLIT_WORDS]
-    first = parts[0] if parts else name
+    parts = [part for part in name.split("/") if not _is_collection(part)]
+    first = parts[0] if parts else name.rpartition("/")[2]
     shorter = re.sub(rf"[-_. ]{DATE}$", "", first)
     words = re.split(r"([-_. ])", shorter)
     while len(words) > 2 and _tells_scans_apart(words[-1].lower()):
         words = words[:-2]
     return "".join(words)
+
+
+def _is_collection(folder: str) -> bool:
+    """Say whether a folder holds several patients: a split, a phase, a date, `batch 1`."""
+    words = [word for word in re.split(r"[-_. ]|(?<=[a-z])(?=\d)", folder.lower()) if word]
+    kinds = [word for word in words if not word.isdigit()]
+    if re.fullmatch(DATE, folder):
+        return True
+    return bool(kinds) and all(word in SPLIT_WORDS or _tells_scans_apart(word) for word in kinds)
 
 
 def _tells_scans_apart(word: str) -> bool:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from liverutils.phantom import check_cohort
 from liverutils.scans import list_deep
-from liverutils.sources.files import CaseFiles, by_number, read_nifti_case
+from liverutils.sources.files import CaseFiles, by_number, read_nifti_case, unread_niftis
 
 
 def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
@@ -16,7 +16,7 @@ def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
     check_cohort(raw, cohort)
     files = list_deep(raw)
     masks = by_number(files, r"segmentation-(\d+)\.nii(?:\.gz)?")
-    return [
+    cases = [
         CaseFiles(
             cohort,
             f"{cohort}-{number:03d}",
@@ -27,3 +27,5 @@ def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
         )
         for number, image in by_number(files, r"volume-(\d+)\.nii(?:\.gz)?").items()
     ]
+    read = [place for case in cases for place in (case.image, case.mask)]
+    return cases + (unread_niftis(cohort, files, read) if cases else [])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from liverutils.scans import LIVER, Case, list_deep
-from liverutils.sources.files import CaseFiles, read_nifti_case
+from liverutils.sources.files import CaseFiles, left_over, read_nifti_case
 
 
 def find_totalsegmentator(raw: Path) -> list[CaseFiles]:
@@ -20,7 +20,12 @@ def find_totalsegmentator(raw: Path) -> list[CaseFiles]:
         cases.append(
             CaseFiles("totalsegmentator", f"totalsegmentator-{name}", name, image, mask, _read)
         )
-    return cases
+    seen = {case.image.parent for case in cases}
+    livers = {file for file in files if file.parts[-2:] == ("segmentations", "liver.nii.gz")}
+    alone = sorted(liver for liver in livers if liver.parents[1] not in seen)
+    return cases + [
+        left_over("totalsegmentator", liver, "lies beside no ct.nii.gz") for liver in alone if cases
+    ]
 
 
 def _read(files: CaseFiles) -> Case:
