@@ -122,6 +122,14 @@ def test_the_slice_viewer_moves(page):
     sync_api.expect(readout).to_have_text(str(before[1] + 1))
     after_slice = _changed(picture, before[0])
 
+    assert f"slice {before[1] + 1}," in picture.get_attribute("alt")
+    picture.hover()
+    page.mouse.wheel(0, 120)
+    sync_api.expect(readout).to_have_text(str(before[1]))
+    assert picture.bounding_box()["height"] <= 520
+    assert page.locator(".widget-slider").first.bounding_box()["width"] >= 600
+    after_slice = _changed(picture, after_slice)
+
     page.get_by_label("truth").click()
     after_mask = _changed(picture, after_slice)
     page.get_by_role("button", name="coronal").click()

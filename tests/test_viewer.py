@@ -69,8 +69,23 @@ def test_each_view_remembers_its_slice(case, viewer):
     assert viewer.index.value == 50
 
 
+def test_the_wheel_goes_through_the_slices_of_the_view(case, viewer):
+    viewer.wheel.index += 1
+    assert viewer.index.value == point_of_interest(case)[2] + 1
+    viewer.view.value = "coronal"
+    assert (viewer.wheel.index, viewer.wheel.last) == (viewer.index.value, viewer.index.max)
+    assert viewer.wheel.last == case.image.shape[1] - 1
+
+
+def test_the_words_for_the_picture_follow_it(viewer):
+    viewer.masks["truth"].value = viewer.masks["predicted"].value = False
+    viewer.view.value = "sagittal"
+    assert "sagittal" in viewer.wheel.alt and viewer.wheel.alt.endswith("nothing")
+
+
 def test_a_static_picture_stands_beside_the_widget(viewer):
-    bundle = viewer._repr_mimebundle_()
+    bundle, about = viewer._repr_mimebundle_()
+    assert about["image/png"]["alt"].endswith("drawn over it: truth and prediction")
     view = bundle["application/vnd.jupyter.widget-view+json"]
     assert view["model_id"] == viewer.panel.model_id
     picture = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
@@ -82,4 +97,4 @@ def test_grey_pictures_without_labels_have_a_window_and_no_masks(case):
     viewer = view_case(grey)
     assert viewer.window.value == (0, 255)
     assert viewer.masks == {}
-    assert viewer.preset not in viewer.panel.children[1].children
+    assert viewer.preset not in viewer.panel.children[2].children
