@@ -1,14 +1,19 @@
 """Logs of others read, and runs compared only where that means something."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from scipy.stats import wilcoxon
 
 from liverutils.errors import BadInput
+from liverutils.figures import contact_sheet, contact_sheets
+from liverutils.files import write_json
+from liverutils.models import build_model, save_weights
 from liverutils.runs import (
     LoggedRun,
     RunLogs,
@@ -113,6 +118,47 @@ def test_a_test_table_of_unknown_epochs_is_named(tmp_path):
     (tmp_path / "UNet_test.csv").write_text("dice_avg_class_1\n0.5\n0.7\n")
     with pytest.raises(BadInput, match="UNet_test.csv has no column epoch"):
         run_table(load_runs(tmp_path))
+
+
+INSIDE = {
+    "scores": [{"val": 5}, {"val": {"loss": "low"}}, {"val": None, "test": [1]}],
+    "split": [{"test": 5}, {"test": "anna"}],
+    "cost": [{"parameters": "many"}, {"gflops": [1]}],
+    "files": [{"UNet_val.csv": 5}],
+    "data": [{"source": 5}, {"fingerprint": ["a"]}],
+    "best_epoch": [True, "3", 1.5],
+}
+
+
+@pytest.mark.parametrize(("part", "value"), [(p, v) for p, vs in INSIDE.items() for v in vs])
+def test_a_record_that_is_damaged_inside_ends_in_a_sentence(tmp_path, part, value):
+    (tmp_path / "UNet_val.csv").write_text("epoch,val_loss\n0,1\n")
+    (tmp_path / "UNet_run.json").write_text(json.dumps({"run_name": "UNet", part: value}))
+    with pytest.raises(BadInput, match=f"UNet_run.json holds .* as {part}") as refused:
+        run_table(load_runs(tmp_path))
+    assert refused.value.fault == "broken_log"
+
+
+def test_files_of_another_run_are_named(tmp_path):
+    """The weights, best and last, and the gallery are of the run that run.json tells of."""
+    write_json(tmp_path / "logs" / "UNet" / "UNet_run.json", {"run_id": "mine"})
+    (tmp_path / "logs" / "UNet" / "UNet_val.csv").write_text("epoch,val_loss\n0,1\n")
+    panel = np.zeros((8, 8), np.uint8)
+    for run_id, is_named in (("mine", False), ("other", True), (None, True)):
+        for which in ("", "_last"):
+            path = tmp_path / "logs" / "UNet" / f"UNet{which}.safetensors"
+            save_weights(build_model("UNet", width=2), path, {"run_id": run_id})
+        (tmp_path / "gallery" / "UNet").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(panel).save(tmp_path / "gallery" / "UNet" / "anna_3.png")
+        contact_sheet(tmp_path / "gallery", "UNet", run_id=run_id)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            load_runs(tmp_path / "logs")
+            sheets = contact_sheets(tmp_path / "gallery", tmp_path / "logs")
+        named = " ".join(str(warning.message) for warning in said)
+        assert list(sheets) == ([] if is_named else ["UNet"])
+        for file in ("UNet.safetensors", "UNet_last.safetensors", "contact_sheet.png"):
+            assert (file in named) == is_named
 
 
 def test_missing_files_are_left_out(foreign_logs):

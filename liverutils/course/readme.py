@@ -16,6 +16,7 @@ import pandas as pd
 
 from liverutils.course.contents import Notebook, executed_copy, read_contents
 from liverutils.course.repository import repository_root
+from liverutils.figures import contact_sheets
 from liverutils.files import written_aside
 from liverutils.prediction import LESION
 from liverutils.runs import LoggedRun, choose, comparable_groups, load_runs, read_catalogue
@@ -43,7 +44,7 @@ def write_readme(readme: Path, logs_dir: Path) -> None:
 def write_logs_readme(readme: Path, logs_dir: Path, gallery: Path) -> None:
     """Replace what stands between the markers of the logs' page by what holds now."""
     fill(readme, "results", partial(results, logs_dir))
-    fill(readme, "gallery", partial(pictures, gallery))
+    fill(readme, "gallery", partial(pictures, gallery, logs_dir))
     fill(readme, "runs", rule_graph)
 
 
@@ -133,12 +134,11 @@ def results(logs_dir: Path) -> str:
     return "\n\n".join(parts)
 
 
-def pictures(gallery: Path) -> str:
+def pictures(gallery: Path, logs_dir: Path) -> str:
     """Return the contact sheet of every run, as Markdown links."""
-    sheets = sorted(gallery.glob("*/contact_sheet.png"))
     rows = [
-        f"[{sheet.parent.name}](../{gallery.name}/{sheet.parent.name}/contact_sheet.png)"
-        for sheet in sheets
+        f"[{run}](../{gallery.name}/{run}/{sheet.name})"
+        for run, sheet in contact_sheets(gallery, logs_dir).items()
     ]
     return " · ".join(rows)
 

@@ -22,6 +22,7 @@ from liverutils.course.contents import Notebook, Part, read_contents
 from liverutils.course.faults import Fault, read_faults
 from liverutils.course.questions import as_markdown, put_into, read_questions
 from liverutils.course.repository import repository_root, repository_url
+from liverutils.figures import contact_sheets
 
 ROOMS = (
     *("scans", "phantom", "sources", "slices", "models", "scoring", "runs"),
@@ -228,8 +229,8 @@ class Gathering:
             "# Gallery",
             "Held-out patients as each network segments them: image, truth, prediction.",
         ]
-        for sheet in sorted((self.root / "images_gallery").rglob("contact_sheet.png")):
-            run = sheet.parent.name
+        drawn = contact_sheets(self.root / "images_gallery", self.root / "logs")
+        for run, sheet in drawn.items():
             target = self._target(str(sheet.relative_to(self.root)), Path("README.md"), "gallery")
             alt = f"Held-out patients of the run {run}: image, truth, prediction"
             text += [f"## {run}", f"![{alt}]({target})"]

@@ -5,6 +5,7 @@ from .classes import plot_confusion as plot_confusion
 from .classes import plot_reliability as plot_reliability
 from .classes import plot_roc as plot_roc
 from .classes import show_attention as show_attention
+from .gallery import contact_sheets as contact_sheets
 from .gallery import draw_gallery as draw_gallery
 from .networks import plot_encoder as plot_encoder
 from .networks import plot_u_shape as plot_u_shape

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from liverutils.errors import BadInput
-from liverutils.runs.logs import find_runs, is_same_run, record_at, tables_at
+from liverutils.runs.logs import find_runs, foreign_weights, record_at, tables_at
 from liverutils.runs.record import RunRecord
 
 NOTHING_LOGGED = RunRecord()
@@ -50,10 +50,10 @@ def load_runs(logs_dir: Path | str) -> dict[str, LoggedRun]:
     """
     found = find_runs(logs_dir)
     for stem in found.values():
-        if not is_same_run(stem):
+        for weights in foreign_weights(stem):
             warnings.warn(
-                f"{stem}.safetensors is not of the run that {stem.name}_run.json tells of: what "
-                "the tables say was not measured with these weights.",
+                f"{weights} is not of the run that {stem.name}_run.json tells of: what the tables "
+                "say was not measured with these weights.",
                 stacklevel=2,
             )
     return {name: LoggedRun(name, tables_at(stem), record_at(stem)) for name, stem in found.items()}

@@ -223,15 +223,18 @@ def tables_at(stem: Path) -> dict[str, pd.DataFrame]:
     return {table: _read_table(path, table) for table, path in there.items()}
 
 
-def is_same_run(stem: Path) -> bool:
-    """Whether the weights beside a run.json are of the run that it tells of, as far as is known."""
-    weights, run_id = stem.with_name(f"{stem.name}.safetensors"), record_at(stem).run_id
-    if not run_id or not weights.is_file():
-        return True
+def foreign_weights(stem: Path) -> list[Path]:
+    """Return the weights beside a run.json, best and last, that are not of the run it tells of."""
+    run_id = record_at(stem).run_id
+    kept = [stem.with_name(f"{stem.name}{which}.safetensors") for which in ("", "_last")]
+    return [path for path in kept if run_id and path.is_file() and _run_id_in(path) != run_id]
+
+
+def _run_id_in(weights: Path) -> str | None:
     try:
-        return read_weight_facts(weights).get("run_id") == run_id
+        return read_weight_facts(weights).get("run_id")
     except BadInput:  # Damaged, or another program's.
-        return False
+        return None
 
 
 def _checksum(path: Path) -> str:

@@ -73,9 +73,10 @@ class RunRecord:
             if value is None:
                 continue
             kinds = KINDS.get(part.name, dict)
-            if not isinstance(value, kinds):
+            wrong = value if not isinstance(value, kinds) else _wrong_inside(part.name, value)
+            if wrong is not None:
                 raise BadInput(
-                    f"{place} holds {value!r} as {part.name}: delete it or run the notebook again.",
+                    f"{place} holds {wrong!r} as {part.name}: delete it or run the notebook again.",
                     fault="broken_log",
                 )
             known[part.name] = value
@@ -102,6 +103,31 @@ class RunRecord:
     def held_out(self) -> frozenset[str] | None:
         """The patients that the split keeps for the test."""
         return frozenset(map(str, self.split["test"])) if "test" in self.split else None
+
+
+def _wrong_inside(part: str, value: Any) -> Any:
+    """Return what of a part is of another kind than its readers count on, or None."""
+    if isinstance(value, bool):
+        return value
+    if part == "scores":
+        inner = [_wrong_inside("score", v) if isinstance(v, dict) else v for v in value.values()]
+        return next((wrong for wrong in inner if wrong is not None), None)
+    kinds = INNER.get(part)
+    if kinds is None:
+        return None
+    # A name such as "source" is text; what else a run says of its data is its own.
+    named = {k: v for k, v in value.items() if part != "data" or k in ("source", "fingerprint")}
+    return next(({k: v} for k, v in named.items() if not isinstance(v, kinds)), None)
+
+
+# Of what kind the values in a part are. What is not known is None.
+INNER: dict[str, type | tuple[type, ...]] = {
+    "score": (int, float, type(None)),
+    "cost": (int, float, type(None)),
+    "split": list,
+    "files": str,
+    "data": (str, type(None)),
+}
 
 
 # Of what kind a part is that is no object.
