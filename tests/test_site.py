@@ -21,7 +21,7 @@ class Links(html.parser.HTMLParser):
 
     def __init__(self, page: Path):
         super().__init__()
-        self.leads, self.loads, self.ids = [], [], set()
+        self.leads, self.loads, self.ids, self.alts = [], [], set(), []
         self.feed(page.read_text())
 
     def handle_starttag(self, tag, attributes):
@@ -29,6 +29,8 @@ class Links(html.parser.HTMLParser):
         self.ids |= {facts["id"]} if facts.get("id") else set()
         if tag == "a" and facts.get("href"):
             self.leads.append(facts["href"])
+        if tag == "img":
+            self.alts.append(facts.get("alt") or "")
         if tag in ("img", "script", "iframe") and facts.get("src"):
             self.loads.append(facts["src"])
         if tag == "link" and facts.get("rel") in ("stylesheet", "preload", "icon"):
@@ -69,6 +71,17 @@ def test_no_page_loads_anything_from_the_network(pages):
     loads = [target for links in pages.values() for target in links.loads]
     assert [target for target in loads if urlsplit(target).scheme in ("http", "https")] == []
     assert [target for target in loads if "MathJax" in target]
+
+
+def test_every_picture_has_words(pages):
+    alts = {page.name: links.alts for page, links in pages.items()}
+    files = (".png", ".svg")  # Without words of its own, a picture has its file's name.
+    assert sum(map(len, alts.values())) > 20
+    without = {
+        page: [alt for alt in words if not alt or alt.endswith(files)]
+        for page, words in alts.items()
+    }
+    assert {page: words for page, words in without.items() if words} == {}
 
 
 def test_a_notebook_has_its_outputs_and_what_is_plumbing_is_folded(site):

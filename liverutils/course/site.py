@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 
+from liverutils.course.alt_texts import words_for_pictures
 from liverutils.course.colab import BADGE_START
 from liverutils.course.contents import Notebook, Part, read_contents
 from liverutils.course.faults import Fault, read_faults
@@ -173,9 +174,11 @@ class Gathering:
         page = f"notebooks/{notebook.name}"
         solutions = iter(self._solutions(notebook))
         cells = []
-        for cell in content.cells:
+        for cell, words in zip(content.cells, words_for_pictures(content.cells), strict=True):
             tags = cell.metadata.get("tags", [])
             cell.metadata = {"tags": [FOLDED[tag] for tag in tags if tag in FOLDED]}
+            if words:
+                cell.metadata["mystnb"] = {"image": {"alt": words}}
             if cell.cell_type == "markdown":
                 text = re.sub(rf"{re.escape(BADGE_START)}.*\n\n?", "", cell.source)
                 cell.source = self.relink(text, notebook.path, page)

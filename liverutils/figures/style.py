@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from liverutils.figures.alt_text import describe_figures
 from liverutils.scans import Case
 
 Window = tuple[float, float]
@@ -37,7 +38,11 @@ STRUCTURE_NAMES = {"liver": "liver", "tumor": "tumour"}
 
 
 def use_style() -> None:
-    """Set the matplotlib style of the course: readable at notebook width, greys for CT."""
+    """Set the matplotlib style of the course: readable at notebook width, greys for CT.
+
+    In a notebook each figure's words go beside its picture, for those who cannot see it.
+    """
+    describe_figures()
     plt.rcParams.update(
         {
             "figure.dpi": 100,
