@@ -1,6 +1,9 @@
 """New scans: from a file and weights to a mask that lies on the scan."""
 
+import os
 import pickle
+import subprocess
+import sys
 from dataclasses import replace
 
 import highdicom
@@ -36,6 +39,15 @@ from liverutils.slices import Resampler, apply_window, cut_case
 from liverutils.sources import read_scan
 
 PLAIN = Settings()
+
+# A process in which files cannot grow beyond a few bytes: whoever writes more gets an error.
+LIMITED = """
+import resource, signal, sys
+from liverutils.cli import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 class Threshold(nn.Module):
@@ -355,6 +367,36 @@ def test_outputs_that_cannot_be_written_are_refused_before_the_work(weights, smo
     out, seg = tmp_path / "mask.nii.gz", tmp_path / "seg.dcm"
     assert "DICOM" in says("not_dicom", predict_scan, scan, weights(), out, dicom_seg=seg)
     assert not out.exists()
+
+
+def test_outputs_replace_no_file_of_the_series_and_no_weights(weights, scan, tmp_path):
+    series, given = tmp_path / "series", weights()
+    write_dicom_series(series, scan)
+    before = {path: path.read_bytes() for path in (*series.iterdir(), given)}
+    for taken, fault in ((series / "image_3", "overwrites_scan"), (given, "overwrites_output")):
+        out = tmp_path / "mask.nii.gz"
+        says(fault, predict_scan, series, given, out, dicom_seg=taken, progress=False)
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("other", ["probabilities", "dicom_seg"])
+def test_two_outputs_of_one_name_are_refused(weights, smoke_raw, tmp_path, other):
+    scan, out = smoke_raw / "volume-000.nii.gz", tmp_path / "mask.nii.gz"
+    same = tmp_path / "sub" / ".." / "mask.nii.gz"
+    sentence = says("overwrites_output", predict_scan, scan, weights(), out, **{other: same})
+    assert "two outputs" in sentence and not out.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows limits no file's size")
+def test_a_full_disk_is_said_and_leaves_nothing(weights, smoke_raw, tmp_path):
+    """The largest file a process may write is its disk here, of 200 bytes."""
+    command = [sys.executable, "-c", LIMITED, "predict", smoke_raw / "volume-000.nii.gz"]
+    command += ["--weights", weights(), "--out", tmp_path / "out" / "mask.nii"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    (sentence,) = [line for line in done.stderr.splitlines() if line.startswith("liverutils: ")]
+    assert "No room left" in sentence and "Traceback" not in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_network_of_the_other_stage_is_refused(weights, smoke_raw, tmp_path):

@@ -1,8 +1,10 @@
 """Networks by name: shapes, parameter counts, initialisation, and weights on disk."""
 
+import json
 import pickle
 
 import numpy as np
+import psutil
 import pytest
 import torch
 import torchvision
@@ -150,6 +152,63 @@ def test_bad_weights_are_named(tmp_path):
             load_weights(path)
     with pytest.raises(BadInput, match="no weights"):
         load_weights(tmp_path / "missing.safetensors")
+
+
+ABSURD = [
+    {"width": 10**9},
+    {"width": -4},
+    {"width": 0},
+    {"width": 1e308},
+    {"width": float("nan")},
+    {"width": "16"},
+    {"in_channels": 10**7},
+    {"pretrained": True},
+    {"name": "NoSuchNetwork"},
+    {"name": ["UNet"]},
+    {"unknown": 1},
+]
+
+
+@pytest.mark.parametrize("changed", ABSURD, ids=str)
+def test_weights_with_an_absurd_recipe_take_no_memory(tmp_path, changed):
+    model = build_model("UNet", width=4)
+    model.recipe = {**model.recipe, **changed}
+    save_weights(model, tmp_path / "w.safetensors", {})
+    before = psutil.Process().memory_info().rss
+    with pytest.raises(BadInput) as refused:
+        load_weights(tmp_path / "w.safetensors")
+    assert refused.value.fault in ("bad_weights", "other_architecture", "unknown_model")
+    assert psutil.Process().memory_info().rss - before < 200 << 20
+
+
+def test_a_header_that_announces_more_than_the_file_holds_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(build_model("UNet", width=4), path, {})
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    for size in (length + 1, 10**9, 2**63):
+        path.write_bytes(size.to_bytes(8, "little") + content[8:])
+        with pytest.raises(BadInput, match=r"w\.safetensors"):
+            load_weights(path)
+    header = json.loads(content[8 : 8 + length])
+    name = next(key for key in header if key != "__metadata__")
+    for shape in ([10**12, 10**6], [0], [-1]):
+        header[name]["shape"] = shape
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+        with pytest.raises(BadInput, match=r"w\.safetensors"):
+            load_weights(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    model = build_model("UNet", width=4)
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[3] = value
+    save_weights(model, tmp_path / "w.safetensors", {})
+    with pytest.raises(BadInput, match="not finite") as refused:
+        load_weights(tmp_path / "w.safetensors")
+    assert refused.value.fault == "bad_weights"
 
 
 def test_weights_of_another_architecture_are_refused(tmp_path):

@@ -16,6 +16,7 @@ from liverutils.scans import (
     Case,
     View,
     doubts_of_liver,
+    is_dicom_seg,
     verify_case,
     write_nifti,
     write_nifti_like,
@@ -207,12 +208,16 @@ def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:
         )
     for path in (Path(path) for path in outputs if path is not None):
         check_writable(path)
-        if path.exists() and (path.is_dir() or path.samefile(scan)):
+        if path.exists() and (kind := _what_it_would_replace(path, scan)):
             raise BadInput(
-                f"{path} is {'a folder' if path.is_dir() else 'the scan itself'}; name another "
-                "file for what is written.",
+                f"{path} is {kind}; name another file for what is written.",
                 fault="overwrites_scan",
             )
+    if dicom_seg is not None and Path(dicom_seg).exists() and not is_dicom_seg(Path(dicom_seg)):
+        raise BadInput(
+            f"{dicom_seg} is there already and is no DICOM SEG; name another file.",
+            fault="overwrites_output",
+        )
     if dicom_seg is not None and is_nifti(scan):
         raise BadInput(
             f"A DICOM SEG refers to a DICOM series, and {scan} is none; give the series, or leave "
@@ -224,6 +229,14 @@ def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:
         from liverutils.scans import check_dicom_seg
 
         check_dicom_seg(scan)
+
+
+def _what_it_would_replace(path: Path, scan: Path) -> str | None:
+    if path.is_dir():
+        return "a folder"
+    if path.samefile(scan):
+        return "the scan itself"
+    return "one of the scan's own files" if scan.resolve() in path.resolve().parents else None
 
 
 def _load(weights: Path | str, device: str, cropped: bool) -> TrainedNetwork:

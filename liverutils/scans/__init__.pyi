@@ -23,6 +23,7 @@ from .dicom import read_dicom_mask as read_dicom_mask
 from .dicom import read_dicom_slices as read_dicom_slices
 from .dicom import stack_dicom as stack_dicom
 from .dicom_files import OTHER_SUFFIXES as OTHER_SUFFIXES
+from .dicom_files import is_dicom_seg as is_dicom_seg
 from .dicom_seg import PATIENT_AND_STUDY as PATIENT_AND_STUDY
 from .dicom_seg import check_dicom_seg as check_dicom_seg
 from .dicom_seg import write_dicom_seg as write_dicom_seg

@@ -159,6 +159,14 @@ def _read(content: bytes, force: bool) -> Dataset:
     return dataset
 
 
+def is_dicom_seg(path: Path) -> bool:
+    """Say whether a file is a DICOM SEG, going by what it says of itself."""
+    try:
+        return str(pydicom.dcmread(path, specific_tags=["Modality"]).get("Modality")) == "SEG"
+    except Exception:  # Whatever pydicom raises on what is no DICOM.
+        return False
+
+
 def _inflates_too_far(content: bytes) -> bool:
     """Say whether a deflated file would take more memory than any slice."""
     head = content[:1024]
