@@ -33,12 +33,17 @@ def _raw(dataset: str, data_dir: str | Path) -> Path:
     return raw / dataset / "raw" if dataset in COHORTS else raw
 
 
+# Of the phantom: dark, bright and necrotic tumours, and cysts.
+EXAMPLE = "phantom-043"
+
+
 def load_patient(cases: list[CaseFiles], patient: str = "") -> Case:
     """Read the scan of `patient`, which must have labels.
 
     Args:
         cases: The scans to choose from.
-        patient: Name of a patient; if empty, the one in the middle of the list.
+        patient: Name of a patient; if empty, `EXAMPLE` where it is among them, else the one in the
+            middle of the list.
 
     Raises:
         BadInput: There is no such patient, or no labels; what `CaseFiles.load` raises.
@@ -49,6 +54,8 @@ def load_patient(cases: list[CaseFiles], patient: str = "") -> Case:
             f"There is no patient {patient!r}; choose one of {', '.join(names)}.",
             fault="unknown_patient",
         )
+    if not patient and EXAMPLE in names:
+        patient = EXAMPLE
     case = cases[names.index(patient) if patient else len(cases) // 2].load()
     if case.mask is None or not case.mask.any():
         raise BadInput(

@@ -18,7 +18,8 @@ def check(
     """Print whether an exercise's answer is right, and why or why not.
 
     Args:
-        answer: A number, an array, a text or a set. `...` or None, also inside a tuple or list, is
+        answer: A number, an array, a text or a set, for which any list or text of its members will
+            do. `...` or None, also inside a tuple or list, is
             not answered yet, so that a notebook nobody has answered still runs through.
         expected: The right answer.
         tolerance: Relative; for numbers and arrays.
@@ -39,8 +40,10 @@ def check(
 def _agree(answer: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(expected, str):
         return str(answer).strip().casefold() == expected.casefold()
+    if isinstance(expected, set):
+        return isinstance(answer, set | list | tuple | str) and set(answer) == expected
     if not _is_numeric(expected):
-        return answer == expected
+        return bool(answer == expected)
     return (
         _is_numeric(answer)
         and np.shape(answer) == np.shape(expected)
