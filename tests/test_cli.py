@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from doubles import TRAINED_ON
 
-from liverutils.cli import main
+from liverutils.cli import main, scan_commands
 from liverutils.models import build_model, save_weights
 from liverutils.scans import read_nifti_mask, write_nifti
 from liverutils.scans.nifti import read_nifti
@@ -206,6 +206,22 @@ def test_predict_writes_what_is_asked_for(smoke_raw, weights, tmp_path, capsys):
     shape = read_nifti(scan)[0].shape
     assert read_nifti(out)[0].shape == shape
     assert nib.load(probable).shape == (*shape, 2)
+
+
+def test_predict_needs_a_scan_alone(smoke_raw, weights, tmp_path, capsys, monkeypatch):
+    """Weights are those of the reference run, the mask is named after the scan, nothing is lost."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(scan_commands, "_default_weights", lambda: weights)
+    scan = smoke_raw / "volume-000.nii.gz"
+    assert main(["predict", str(scan), "--quiet"]) == 0
+    assert (tmp_path / "volume-000_mask.nii.gz").is_file()
+    assert "volume-000_mask.nii.gz is there already" in fails(capsys, "predict", scan)
+
+
+def test_missing_default_weights_are_said(smoke_raw, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scan_commands, "DEFAULT_RUN", "Nobody")
+    scan, out = smoke_raw / "volume-000.nii.gz", tmp_path / "mask.nii.gz"
+    assert "no weights of the run Nobody" in fails(capsys, "predict", scan, "--out", out)
 
 
 def test_predict_says_what_cannot_be_used(smoke_raw, weights, tmp_path, capsys):

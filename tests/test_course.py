@@ -400,13 +400,17 @@ def printed(cells: list[nbformat.NotebookNode]) -> list[str]:
 
 
 def with_wrong_answers(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Answer every exercise with a number that no exercise has for an answer."""
+    """Answer every exercise with a number, or a function of it, that none has for an answer."""
     for cell in notebook.cells:
         if "exercise" in cell.metadata.get("tags", []):
             tree = ast.parse(cell.source)
             nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
             names = [node.id for node in nodes if isinstance(node.ctx, ast.Store)]
-            cell.source = "\n".join(f"{name} = -12345" for name in names)
+            functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+            cell.source = "\n".join(
+                [f"{name} = -12345" for name in names if not functions]
+                + [f"def {name}(*_):\n    return -12345" for name in functions]
+            )
     return notebook
 
 

@@ -266,6 +266,35 @@ def test_no_liver_in_view_gives_an_empty_mask_and_says_so(scan, tmp_path, monkey
     assert "cannot be empty" in made.remarks[0]
 
 
+def predict_thresholds(scan, tmp_path, monkeypatch, agreement: float, **options):
+    """Predict a scan that a network agrees on with itself so far, and usually by 0.9 or more."""
+    monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds())
+    monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
+    monkeypatch.setattr(scan_to_file, "least_agreement", lambda weights: 0.9)
+    monkeypatch.setattr(scan_to_file, "liver_agreement", lambda *_: agreement)
+    write_nifti(tmp_path / "ct.nii", scan.image, scan.affine)
+    out = tmp_path / "mask.nii.gz"
+    return predict_scan(tmp_path / "ct.nii", "W", out, progress=False, **options)
+
+
+def test_a_mask_that_a_small_turn_changes_is_doubted_in_a_sentence(scan, tmp_path, monkeypatch):
+    (doubt,) = predict_thresholds(scan, tmp_path, monkeypatch, 0.7).remarks
+    assert "agreement 0.70" in doubt and "0.90 or more" in doubt
+    sure = predict_thresholds(scan, tmp_path, monkeypatch, 0.95)
+    assert not sure.remarks and sure.report()["agreement"] == 0.95
+    unasked = predict_thresholds(scan, tmp_path, monkeypatch, 0.7, look_again=False)
+    assert not unasked.remarks and unasked.agreement is None
+
+
+def test_a_liver_in_pieces_is_doubted(scan, tmp_path, monkeypatch):
+    image = scan.image.copy()
+    kept = segment(thresholds(), scan).labels > 0
+    spread = np.argwhere(kept)
+    image[: spread[:, 0].min() - 2, ...] = image[kept].max()
+    (doubt,) = predict_thresholds(replace(scan, image=image), tmp_path, monkeypatch, 1.0).remarks
+    assert "lay apart" in doubt
+
+
 def test_volumes_are_told_in_millilitres_where_voxels_have_a_size(scan, tmp_path, monkeypatch):
     monkeypatch.setattr(scan_to_file, "load_network", lambda *_: thresholds(size=64))
     monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])

@@ -17,6 +17,8 @@ from liverutils.cli.options import (
 from liverutils.cli.output import print_json, print_rows, print_sentences, warn
 from liverutils.errors import BadInput
 
+DEFAULT_RUN = "Transfer"  # phantoms only, of all scanners and trunks: no licence, no patient
+
 
 def add_to(commands: argparse._SubParsersAction) -> None:
     """Add the commands for scans. Each imports what it needs when it runs."""
@@ -34,13 +36,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         type=Path,
         help="NIfTI file, or folder or archive of a CT series; or a folder of all these",
     )
-    predict.add_argument("--weights", type=Path, required=True, help="logs/RUN/RUN.safetensors")
+    predict.add_argument(
+        "--weights",
+        type=Path,
+        help=f"logs/RUN/RUN.safetensors; default: those of {DEFAULT_RUN}, which saw phantoms only",
+    )
     predict.add_argument(
         "--out",
         type=nifti_or_folder,
-        required=True,
         help="the mask, .nii or .nii.gz; or a folder for the masks of all scans, with"
-        " predictions.json and predictions.csv",
+        " predictions.json and predictions.csv; default: NAME_mask.nii.gz here",
     )
     predict.add_argument(
         "--continue",
@@ -54,6 +59,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     predict.add_argument("--view", choices=VIEWS, help="default: all that the weights know")
     predict.add_argument(
         "--augment", action="store_true", help="average over turns and zooms, in 5 times the time"
+    )
+    predict.add_argument(
+        "--no-doubt",
+        dest="look_again",
+        action="store_false",
+        help="do not look a second time at some slices to tell how far the mask can be trusted",
     )
     predict.add_argument("--dicom-seg", type=Path, help="write a DICOM SEG too (for a CT series)")
     predict.add_argument(
@@ -91,6 +102,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
+    options.weights = options.weights or _default_weights()
+    options.out = options.out or _default_out(options.scan)
     of_one = options.out.name.endswith((".nii", ".nii.gz"))
     if of_one and options.only_missing:
         raise BadInput(f"--continue goes with a folder as --out, and {options.out} is a file.")
@@ -100,6 +113,26 @@ def _predict(options: argparse.Namespace) -> int:
             " leave them out, or segment one scan at a time."
         )
     return _predict_one(options) if of_one else _predict_all(options)
+
+
+def _default_weights() -> Path:
+    from liverutils.course import resolve
+
+    weights = resolve(f"logs/{DEFAULT_RUN}/{DEFAULT_RUN}.safetensors")
+    if not weights.is_file():
+        raise BadInput(
+            f"There are no weights of the run {DEFAULT_RUN} in {weights.parent}: name others with "
+            "--weights (`liverutils list weights` shows which there are)."
+        )
+    return weights
+
+
+def _default_out(scan: Path) -> Path:
+    """A mask in the current folder, named after the scan; never one that is there already."""
+    out = Path(f"{scan.resolve().name.split('.')[0]}_mask.nii.gz")
+    if out.exists():
+        raise BadInput(f"{out} is there already: name another file with --out, or move that one.")
+    return out
 
 
 def _predict_one(options: argparse.Namespace) -> int:
@@ -112,6 +145,7 @@ def _predict_one(options: argparse.Namespace) -> int:
         tumor_weights=options.tumor_weights,
         view=options.view,
         augment=options.augment,
+        look_again=options.look_again,
         dicom_seg=options.dicom_seg,
         probabilities=options.probabilities,
         device=options.device,
@@ -123,6 +157,8 @@ def _predict_one(options: argparse.Namespace) -> int:
     else:
         print_sentences(prediction.remarks)
         print(f"{prediction.describe()} The mask is {options.out}.")
+        if prediction.agreement is not None:
+            print(f"The network agrees with itself about this liver by {prediction.agreement:.2f}.")
     return 0
 
 
@@ -137,6 +173,7 @@ def _predict_all(options: argparse.Namespace) -> int:
         tumor_weights=options.tumor_weights,
         view=options.view,
         augment=options.augment,
+        look_again=options.look_again,
         device=options.device,
         only_missing=options.only_missing,
         reads=options.scan,

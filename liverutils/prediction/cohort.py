@@ -31,6 +31,7 @@ def segment_scans(
     tumor_weights: Path | str | None = None,
     view: View | None = None,
     augment: bool = False,
+    look_again: bool = True,
     device: str = "auto",
     only_missing: bool = False,
     reads: Path | str | None = None,
@@ -48,6 +49,7 @@ def segment_scans(
         tumor_weights: As for `predict_scan`.
         view: As for `prediction.segment`.
         augment: As for `prediction.segment`.
+        look_again: As for `segment_file`.
         device: As for `training.choose_device`.
         only_missing: Keep the answers in `out` that were made from the same scan by the same
             weights in the same way.
@@ -65,9 +67,10 @@ def segment_scans(
     out = Path(out)
     check_own(out, MASKS, reads=[] if reads is None else [reads])
     networks = load_networks(weights, tumor_weights, device)
-    way = {"weights": _digest(weights), "view": view, "augment": augment}
+    how: dict[str, Any] = {"view": view, "augment": augment, "look_again": look_again}
+    way = {"weights": _digest(weights)} | how
     way |= {"tumor_weights": _digest(tumor_weights) if tumor_weights else None}
-    segment_into = partial(segment_file, networks, view=view, augment=augment, progress=False)
+    segment_into = partial(segment_file, networks, **how, progress=False)
     with held_alone(out, f"{out} is just being written by another process: wait for it to end."):
         reports = _Reports(out, _answers(out) if only_missing else {})
         for files in tqdm(scans, "segmenting", unit="scan", disable=not progress):
@@ -104,7 +107,7 @@ class _Reports:
     def end(self) -> None:
         self.earlier = {}
         self._write()
-        columns = ("name", "status", "liver_ml", "tumor_ml", "tumors", "fault", "scan")
+        columns = ("name", "status", "liver_ml", "tumor_ml", "tumors", "agreement", "fault", "scan")
         with written_aside(self.folder / "predictions.csv") as aside:
             pd.DataFrame(self.done).reindex(columns=columns).to_csv(aside, index=False)
 

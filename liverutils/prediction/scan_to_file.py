@@ -9,6 +9,7 @@ import numpy as np
 from liverutils.errors import BadInput
 from liverutils.files import check_writable
 from liverutils.prediction.cascade import segment_in_liver
+from liverutils.prediction.doubt import FALSE_ALARMS, least_agreement, liver_agreement
 from liverutils.prediction.network import TrainedNetwork, keep_largest_liver, load_network, segment
 from liverutils.scans import (
     LIVER,
@@ -24,6 +25,8 @@ from liverutils.scans import (
 from liverutils.scoring import label_lesions
 from liverutils.sources import is_nifti, read_scan
 
+MUCH_APART = 0.1  # share of the voxels found
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -33,12 +36,14 @@ class Prediction:
         case: The scan, without labels.
         labels: (X, Y, Z) uint8 on its grid, RAS: 0 background, 1 liver, 2 tumour.
         remarks: What is odd about the scan, or about the liver that was found, in sentences.
+        agreement: Of the network with itself, from `liver_agreement`; None where nobody asked.
         files: What was written: "mask", and "dicom_seg" and "probabilities" where asked for.
     """
 
     case: Case
     labels: np.ndarray
     remarks: list[str]
+    agreement: float | None = None
     files: dict[str, str] = field(default_factory=dict)
 
     def volumes_ml(self) -> dict[str, float]:
@@ -52,12 +57,16 @@ class Prediction:
         return label_lesions(self.labels == TUMOR)[1]
 
     def report(self) -> dict[str, Any]:
-        """What was found, for JSON: volumes in ml (None where unknown), tumours, doubts, files."""
+        """What was found, for JSON: volumes in ml, tumours, agreement, doubts, files.
+
+        None stands for what is unknown.
+        """
         ml = self.volumes_ml() if self.case.spacing_known else {}
         return {
             "liver_ml": ml.get("liver"),
             "tumor_ml": ml.get("tumor"),
             "tumors": self.count_tumors(),
+            "agreement": self.agreement,
             "doubts": self.remarks,
             "files": self.files,
         }
@@ -83,11 +92,13 @@ class Networks:
         first: Liver and tumours, or the liver.
         second: Tumours inside the liver that the first found, or None.
         name: Of the weights that name the tumours.
+        least: `least_agreement` of the first one's weights.
     """
 
     first: TrainedNetwork
     second: TrainedNetwork | None
     name: str
+    least: float | None
 
 
 def load_networks(
@@ -100,7 +111,8 @@ def load_networks(
     """
     first = _load(weights, device, cropped=False)
     second = _load(tumor_weights, device, cropped=True) if tumor_weights else None
-    return Networks(first, second, Path(tumor_weights or weights).stem)
+    name = Path(tumor_weights or weights).stem
+    return Networks(first, second, name, least_agreement(weights))
 
 
 def predict_scan(
@@ -135,6 +147,7 @@ def segment_file(
     *,
     view: View | None = None,
     augment: bool = False,
+    look_again: bool = True,
     dicom_seg: Path | str | None = None,
     probabilities: Path | str | None = None,
     progress: bool = True,
@@ -150,6 +163,8 @@ def segment_file(
         out: The mask, .nii or .nii.gz.
         view: As for `prediction.segment`.
         augment: As for `prediction.segment`; of the first network.
+        look_again: Measure how far the first network agrees with itself, and doubt a mask where it
+            does less so than on the scans that it was measured on.
         dicom_seg: Where to write a DICOM SEG that refers to the series; none for an empty mask.
         probabilities: Where to write the first network's probabilities, before any piece is taken
             away, as NIfTI of two volumes, 0 to 255: liver with its tumours, and tumour.
@@ -170,8 +185,12 @@ def segment_file(
         keep_probabilities=probabilities is not None,
         progress=progress,
     )
-    labels = found.labels
+    labels, voxels = found.labels, int(np.count_nonzero(found.labels))
     keep_largest_liver(labels)
+    kept = int(np.count_nonzero(labels))
+    remarks += _say_apart(voxels, kept)
+    agreement = liver_agreement(networks.first, case, labels) if look_again and kept else None
+    remarks += _say_doubt(agreement, networks.least)
     if networks.second:
         labels = segment_in_liver(networks.second, case, labels >= LIVER)
     remarks += doubts_of_liver(case, labels >= LIVER)
@@ -193,7 +212,28 @@ def segment_file(
             f"{', '.join(PATIENT_AND_STUDY)}, and nothing else about the patient; anonymise it "
             "before you hand it on."
         )
-    return Prediction(case, labels, remarks, files)
+    return Prediction(case, labels, remarks, agreement, files)
+
+
+def _say_apart(found: int, kept: int) -> list[str]:
+    """Doubt an answer of which much was no part of the largest piece of liver."""
+    apart = 1 - kept / found if found else 0.0
+    if apart < MUCH_APART:
+        return []
+    return [
+        f"Look at this mask before you use it: {apart:.0%} of what the network took for liver lay "
+        "apart from the largest piece, and was left out."
+    ]
+
+
+def _say_doubt(agreement: float | None, least: float | None) -> list[str]:
+    if agreement is None or least is None or agreement >= least:
+        return []
+    return [
+        f"Look at this mask before you use it: turned and zoomed a little, the scan gives another "
+        f"liver (agreement {agreement:.2f}); where this network was measured, "
+        f"{1 - FALSE_ALARMS:.0%} of its good answers agreed by {least:.2f} or more."
+    ]
 
 
 def _check_outputs(scan: Path, *outputs: Path | str | None) -> None:
