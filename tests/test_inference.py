@@ -272,6 +272,7 @@ def predict_thresholds(scan, tmp_path, monkeypatch, agreement: float, **options)
     monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])
     monkeypatch.setattr(scan_to_file, "least_agreement", lambda weights: 0.9)
     monkeypatch.setattr(scan_to_file, "liver_agreement", lambda *_: agreement)
+    monkeypatch.setattr(scan_to_file, "doubts_of_liver", lambda *_: [])
     write_nifti(tmp_path / "ct.nii", scan.image, scan.affine)
     out = tmp_path / "mask.nii.gz"
     return predict_scan(tmp_path / "ct.nii", "W", out, progress=False, **options)
