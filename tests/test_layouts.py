@@ -78,6 +78,15 @@ def test_lists_of_the_data_sets(tmp_path, patients):
     assert sum(row["lesion_visible"] == "True" for row in rows) == lesions > 0
 
 
+def test_the_table_of_totalsegmentator(tmp_path):
+    arguments = {"patients": 2, "workers": 1, "progress": False}
+    write_cohort("totalsegmentator", "phantom-smoke", tmp_path / "ts", **arguments)
+    with (tmp_path / "ts" / "meta.csv").open(encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    assert [row["image_id"] for row in rows] == ["s0000", "s0001"]
+    assert len(find_cases("totalsegmentator", tmp_path / "ts")) == 2
+
+
 def test_command_line(tmp_path, capsys):
     assert set(cli.LAYOUTS) == {"phantom", *LAYOUTS}
     arguments = ["phantom", "--cohort", "phantom-smoke", "--layout", "chaos", "--patients", "1"]

@@ -4,7 +4,9 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import generate_uid
 
 from liverutils.errors import BadInput
 from liverutils.phantom.layouts import LAYOUTS
@@ -75,3 +77,37 @@ def test_a_cd_of_several_patients_holds_several_patients(tmp_path, tiny_case):
         cases = find_cases("folder", raw)
         assert sorted(case.patient for case in cases) == ["PA000001", "PA000001", "PA000002"]
         assert all(case.load().image.shape == tiny_case.image.shape for case in cases)
+
+
+def test_of_several_phases_that_of_the_labels_is_read(tmp_path, tiny_case):
+    """As in some series of Colorectal-Liver-Metastases: the SEG refers to one of two phases."""
+    LAYOUTS["crlm"].write(tmp_path, tiny_case, 1001)
+    series = find_cases("crlm", tmp_path)[0].image
+    for path in list_files(series):
+        dataset = pydicom.dcmread(path)
+        dataset.AcquisitionNumber = 3
+        dataset.save_as(path)
+        dataset.AcquisitionNumber = 2
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+        dataset.PixelData = bytes(len(dataset.PixelData))
+        dataset.save_as(path.with_name(f"early_{path.name}"))
+    (files,) = find_cases("crlm", tmp_path)
+    case = files.load()
+    assert np.array_equal(case.image, tiny_case.image)
+    assert np.array_equal(case.labels, tiny_case.labels)
+    n_slices = tiny_case.image.shape[2]
+    assert case.provenance["repairs"]["other_phases"].startswith(f"{n_slices} of {2 * n_slices}")
+
+
+def test_the_segments_of_colorectal_liver_metastases(tmp_path, tiny_case):
+    """Liver Remnant, Hepatic and Portal are no liver and no tumour."""
+    LAYOUTS["crlm"].write(tmp_path, tiny_case, 1001)
+    (files,) = find_cases("crlm", tmp_path)
+    dataset = pydicom.dcmread(files.mask)
+    dataset.SegmentSequence[1].SegmentLabel = "Tumor_1"
+    dataset.save_as(files.mask)
+    assert np.array_equal(files.load().labels, tiny_case.labels)
+    for name in ("Liver Remnant", "Liver_Remnant", "Hepatic", "Portal"):
+        dataset.SegmentSequence[1].SegmentLabel = name
+        dataset.save_as(files.mask)
+        assert np.array_equal(files.load().labels, tiny_case.labels > 0)  # Tumours are liver.

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from liverutils.errors import BadInput
-from liverutils.slices import split_patients
+from liverutils.slices import nnunet_folds, split_patients
 
 
 def slices_of(n_patients: int, slices_each: int = 10) -> pd.DataFrame:
@@ -73,3 +73,40 @@ def test_impossible_fraction_is_refused(fraction):
 def test_too_few_patients_are_refused(n_patients):
     with pytest.raises(BadInput, match="too few"):
         split_patients(slices_of(n_patients))
+
+
+def msd_slices(patients: dict[int, str]) -> pd.DataFrame:
+    """A table of the 131 volumes of Task03, of which some are of the same patient."""
+    table = slices_of(131)
+    number = table.patient.str[1:].astype(int)
+    table["volume"] = "liver_" + number.astype(str)
+    table["patient"] = [patients.get(n, f"p{n:03d}") for n in number]
+    return table
+
+
+def test_the_folds_of_nnunet():
+    """Sorted as text, shuffled with nnU-Net's seed: every volume is tested in one fold."""
+    folds = nnunet_folds(msd_slices({}))
+    assert [len(fold.test) for fold in folds] == [27, 26, 26, 26, 26]
+    assert len({patient for fold in folds for patient in fold.test}) == 131
+    for fold in folds:
+        everyone = [*fold.train, *fold.valid, *fold.test]
+        assert len(everyone) == len(set(everyone)) == 131
+    names = np.array(sorted(f"liver_{n}" for n in range(131)))
+    shuffled = np.random.RandomState(12345).permutation(131)
+    first = {int(name.removeprefix("liver_")) for name in names[np.sort(shuffled[:27])]}
+    assert set(folds[0].test) == {f"p{n:03d}" for n in first}
+    again = nnunet_folds(msd_slices({}).sample(frac=1, random_state=0))
+    assert again == folds
+
+
+def test_no_patient_is_in_two_folds():
+    shared = dict.fromkeys(range(40, 60), "ircadb-20")
+    folds = nnunet_folds(msd_slices(shared))
+    assert sum("ircadb-20" in fold.test for fold in folds) == 1
+    assert all("ircadb-20" in {*fold.train, *fold.valid, *fold.test} for fold in folds)
+
+
+def test_too_few_patients_for_folds_are_refused():
+    with pytest.raises(BadInput, match="too few"):
+        nnunet_folds(msd_slices({})[:90])

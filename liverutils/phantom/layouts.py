@@ -41,6 +41,13 @@ BONE_HU = 300
 GREY_STEP_HU = 8
 
 
+# Of TotalSegmentator's meta.csv.
+META_COLUMNS = (
+    *("image_id", "age", "gender", "institute", "study_type", "split", "manufacturer"),
+    *("scanner_model", "kvp", "pathology", "pathology_location"),
+)
+
+
 def write_ircadb(folder: Path, case: Case, number: int, liver_holds_tumors: bool = True) -> None:
     """Write a patient of 3D-IRCADb-01: zips of DICOM, a folder for each structure and tumour.
 
@@ -127,12 +134,17 @@ def write_crlm(folder: Path, case: Case, number: int) -> None:
     write_dicom_seg(seg, case.labels, patient / "1.000000-CT", "phantom")
 
 
-def write_totalsegmentator(folder: Path, case: Case, number: int) -> None:
-    """Write a scan of TotalSegmentator's data set: the CT, and a file for the liver."""
+def write_totalsegmentator(folder: Path, case: Case, number: int) -> list[dict[str, str]]:
+    """Write a scan of TotalSegmentator's data set: the CT, and a file for the liver.
+
+    Returns:
+        Its row in `meta.csv`, of which the split alone is more than a blank here.
+    """
     scan = folder / f"s{number:04d}"
     write_nifti(scan / "ct.nii.gz", case.image, case.affine)
     liver = (case.labels >= LIVER).astype(np.uint8)
     write_nifti(scan / "segmentations" / "liver.nii.gz", liver, case.affine)
+    return [{**dict.fromkeys(META_COLUMNS, ""), "image_id": scan.name, "split": "train"}]
 
 
 def write_folder(folder: Path, case: Case, number: int) -> None:
@@ -169,6 +181,10 @@ def _list_msd(folder: Path, rows: list[dict[str, str]]) -> None:
     write_json(folder / "Task03_Liver" / "dataset.json", content)
 
 
+def _list_totalsegmentator(folder: Path, rows: list[dict[str, str]]) -> None:
+    pd.DataFrame(rows).to_csv(folder / "meta.csv", sep=";", index=False, encoding="utf-8-sig")
+
+
 def _list_lits_png(folder: Path, rows: list[dict[str, object]]) -> None:
     pd.DataFrame(rows).to_csv(folder / "classes.csv", index=False)
 
@@ -195,7 +211,7 @@ LAYOUTS = {
     "lits-png": Layout(write_lits_png, write_list=_list_lits_png),
     "chaos": Layout(write_chaos, first=1),
     "crlm": Layout(write_crlm, first=1001),
-    "totalsegmentator": Layout(write_totalsegmentator),
+    "totalsegmentator": Layout(write_totalsegmentator, write_list=_list_totalsegmentator),
     "folder": Layout(write_folder),
 }
 

@@ -29,6 +29,7 @@ from .dicom_seg import check_dicom_seg as check_dicom_seg
 from .dicom_seg import write_dicom_seg as write_dicom_seg
 from .dicom_seg_read import read_dicom_seg as read_dicom_seg
 from .dicom_seg_read import read_dicom_seg_alone as read_dicom_seg_alone
+from .dicom_seg_read import slices_drawn_on as slices_drawn_on
 from .dicom_write import write_dicom_mask as write_dicom_mask
 from .dicom_write import write_dicom_series as write_dicom_series
 from .grey import grey_to_hu as grey_to_hu

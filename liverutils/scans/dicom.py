@@ -27,6 +27,7 @@ from liverutils.scans.dicom_files import (
     Slices,
     Sorted,
     name_files,
+    of_one_acquisition,
     optional_numbers,
     sort_files,
     values_of,
@@ -67,19 +68,23 @@ def case_from_dicom(
     patient: str,
     volume: str,
     provenance: dict[str, Any] | None = None,
+    drawn_on: set[str] | None = None,
 ) -> Case:
     """Read the one CT series in a folder or archive, without labels.
+
+    Args:
+        drawn_on: As for `read_dicom_slices`.
 
     Raises:
         BadInput: As `read_dicom_slices`, and unreadable_pixels.
     """
-    image, affine, repairs = stack_dicom(read_dicom_slices(Path(place)))
+    image, affine, repairs = stack_dicom(read_dicom_slices(Path(place), drawn_on))
     return Case(
         patient, volume, image, None, affine, provenance={**(provenance or {}), "repairs": repairs}
     )
 
 
-def read_dicom_slices(place: Path) -> Slices:
+def read_dicom_slices(place: Path, drawn_on: set[str] | None = None) -> Slices:
     """Read the one series in a folder or archive, sorted towards the head, feet or side.
 
     Slices are ordered by ImagePositionPatient along the normal of ImageOrientationPatient. Other
@@ -87,17 +92,26 @@ def read_dicom_slices(place: Path) -> Slices:
     the result; a slice that cannot be read is a fault, as the scan would lack it. The checks follow
     the errors that icometrix/dicom2nifti names, and look at every slice.
 
+    Args:
+        place: A folder or archive.
+        drawn_on: SOPInstanceUIDs of slices that have labels: of a series with several phases, the
+            phase that they are of is read.
+
     Raises:
         BadInput: no_dicom, damaged_slices, not_ct, not_grey, localizer, multi_frame, two_series,
             wrong_unit; as `dicom_positions.sort_slices`.
     """
     found = sort_files(place)
     _check_series(place, found)
-    slices = sort_slices(place, found.slices)
+    chosen = of_one_acquisition(found.slices, drawn_on) if drawn_on else found.slices
+    slices = sort_slices(place, chosen)
+    repairs = found.repairs()
+    if left := len(found.slices) - len(chosen):
+        repairs["other_phases"] = f"{left} of {len(found.slices)} slices are of another"
     rows, columns = (whole_numbers(slices[:1], name)[0] or 0 for name in ("Rows", "Columns"))
     affine = dicom_affine([dataset for _, dataset in slices])
     check_body_size(place, (columns, rows, len(slices)), affine)
-    return Slices(slices, found.repairs())
+    return Slices(slices, repairs)
 
 
 def stack_dicom(slices: Slices) -> tuple[np.ndarray, np.ndarray, dict[str, str]]:

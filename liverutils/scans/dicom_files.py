@@ -159,6 +159,19 @@ def _read(content: bytes, force: bool) -> Dataset:
     return dataset
 
 
+def of_one_acquisition(slices: list[Slice], drawn_on: set[str]) -> list[Slice]:
+    """Return the slices of the acquisition to which slices of these SOPInstanceUIDs belong.
+
+    All of them, where they are of one acquisition, or where those named are of several or of none.
+    """
+    numbers = [str(number) for number in values_of(slices, "AcquisitionNumber")]
+    uids = [str(uid) for uid in values_of(slices, "SOPInstanceUID")]
+    wanted = {number for number, uid in zip(numbers, uids, strict=True) if uid in drawn_on}
+    if len(wanted) != 1:
+        return slices
+    return [each for each, number in zip(slices, numbers, strict=True) if number in wanted]
+
+
 def is_dicom_seg(path: Path) -> bool:
     """Say whether a file is a DICOM SEG, going by what it says of itself."""
     try:

@@ -66,6 +66,20 @@ def read_dicom_seg_alone(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return labels, affine
 
 
+def slices_drawn_on(path: Path) -> set[str]:
+    """Return the SOPInstanceUIDs of the slices to which a DICOM SEG refers.
+
+    Raises:
+        BadInput: not_seg.
+    """
+    with _as_dicom_seg(path) as segmentation:
+        return {
+            str(instance.ReferencedSOPInstanceUID)
+            for series in segmentation.get("ReferencedSeriesSequence", [])
+            for instance in series.get("ReferencedInstanceSequence", [])
+        }
+
+
 @contextmanager
 def _as_dicom_seg(path: Path) -> Iterator[hd.seg.Segmentation]:
     """Open a DICOM SEG; what goes wrong while it is read raises BadInput, not_seg."""

@@ -53,6 +53,10 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "bad_header": ("error", "A slice's header holds what cannot be; export the series again."),
     "mixed_spacing": ("error", "Slices have pixels of different sizes; give one reconstruction."),
     "two_phases": ("error", "A series holds several phases; give one of them."),
+    "other_phases": (
+        "warning",
+        "A series holds several phases; that which the labels were drawn on was taken.",
+    ),
     "two_volumes": ("error", "A series holds two sub-volumes; give one of them."),
     "other_objects": ("warning", "Beside the series lie other objects, which were passed over."),
     "passed_over": ("warning", "Files that are not DICOM were passed over."),

@@ -20,6 +20,7 @@ from .slice_set import INPUT_WINDOWS as INPUT_WINDOWS
 from .slice_set import SliceSet as SliceSet
 from .slice_set import apply_window as apply_window
 from .splits import Split as Split
+from .splits import nnunet_folds as nnunet_folds
 from .splits import split_patients as split_patients
 from .store import SliceStore as SliceStore
 from .transfer_augment import TransferAugment as TransferAugment

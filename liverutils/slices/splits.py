@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import KFold, train_test_split
 
 from liverutils.errors import BadInput
 
 # Fewer patients leave a score too uncertain to compare anything by.
 LEAST_TESTED = 32
+
+
+# As nnU-Net has them.
+N_FOLDS, NNUNET_SEED = 5, 12345
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,43 @@ def split_patients(
     rest, tested = _stratified(load, n_test, seed)
     trained, validated = _stratified(load[rest], n_valid, seed)
     return Split(_first(trained, load, fraction, seed), tuple(validated), tuple(tested))
+
+
+def nnunet_folds(slices: pd.DataFrame, *, seed: int = 0, valid: float = 0.15) -> list[Split]:
+    """Split the volumes in the five folds that nnU-Net makes of them by itself.
+
+    No list of folds was published with MSD's Task03; nnU-Net shuffles the sorted names of the
+    volumes with a seed of its own, so that the same volumes always fall into the same folds:
+    https://github.com/MIC-DKFZ/nnUNet, nnunetv2/utilities/crossval_split.py. They are its folds
+    only where the table holds all of the data set's volumes. What nnU-Net calls the validation set
+    of a fold is scored, so it is `test` here; `valid`, which nnU-Net does without, comes from the
+    rest. A patient with volumes in two folds is tested in the first of them alone.
+
+    Args:
+        slices: A store's table; `patient`, `volume`, `liver_px` and `tumor_px` are used.
+        seed: Deals the rest of each fold into training and validation.
+        valid: Share of the rest for validation, at least one patient.
+
+    Raises:
+        BadInput: too_few_patients.
+    """
+    owners = slices.groupby("volume").patient.first().sort_index()
+    pixels = slices.groupby("patient")[["liver_px", "tumor_px"]].sum()
+    load = (pixels.tumor_px / pixels.liver_px.clip(lower=1)).sort_index()
+    if len(load) < 2 * N_FOLDS:
+        raise BadInput(
+            f"{len(load)} patients are too few for {N_FOLDS} folds: there must be {2 * N_FOLDS}.",
+            fault="too_few_patients",
+        )
+    folds: list[Split] = []
+    tested: set[str] = set()
+    for _, held_out in KFold(N_FOLDS, shuffle=True, random_state=NNUNET_SEED).split(owners):
+        test = sorted(set(owners.iloc[held_out]) - tested)
+        tested.update(test)
+        rest = load.index.difference(test)
+        train, validated = _stratified(load[rest], max(1, round(valid * len(rest))), seed)
+        folds.append(Split(tuple(train), tuple(validated), tuple(test)))
+    return folds
 
 
 def _stratified(load: pd.Series, n_second: int, seed: int) -> tuple[list[str], list[str]]:

@@ -1,4 +1,9 @@
-"""Colorectal-Liver-Metastases (TCIA): a CT series per patient, and its masks as DICOM SEG."""
+"""Colorectal-Liver-Metastases (TCIA): a CT series per patient, and its masks as DICOM SEG.
+
+As https://doi.org/10.7937/QXK2-QG03 describes it, the SEG has the segments Liver, Liver Remnant,
+Hepatic, Portal and Tumor_1, Tumor_2, …; it covers the slices with liver only. Some series hold
+several phases (so says the reader in constantinpape/torch-em), of which the SEG refers to one.
+"""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -7,7 +12,14 @@ from pathlib import Path
 import pydicom
 
 from liverutils.errors import BadInput
-from liverutils.scans import Case, case_from_dicom, list_deep, open_file, read_dicom_seg
+from liverutils.scans import (
+    Case,
+    case_from_dicom,
+    list_deep,
+    open_file,
+    read_dicom_seg,
+    slices_drawn_on,
+)
 from liverutils.sources.files import CaseFiles, left_over
 
 
@@ -47,7 +59,11 @@ def _modality(file: Path) -> str:
 
 def _read(files: CaseFiles) -> Case:
     case = case_from_dicom(
-        files.image, patient=files.patient, volume=files.volume, provenance=files.provenance
+        files.image,
+        patient=files.patient,
+        volume=files.volume,
+        provenance=files.provenance,
+        drawn_on=slices_drawn_on(files.mask) if files.mask else None,
     )
     if files.mask is None:
         return case

@@ -1,4 +1,8 @@
-"""TotalSegmentator's data set: a folder per scan, a file per organ; of them the liver."""
+"""TotalSegmentator's data set: a folder per scan, a file per organ; of them the liver.
+
+Version 2, https://doi.org/10.5281/zenodo.10047292, holds `sNNNN/ct.nii.gz` with a binary file for
+each of 117 structures in `sNNNN/segmentations/`, and a `meta.csv` that is parted by semicolons.
+"""
 
 from dataclasses import replace
 from pathlib import Path
