@@ -257,7 +257,7 @@ def test_tumour_sizes():
     assert 0.45 < np.log(diameters).std() < 0.75
 
 
-@pytest.mark.parametrize("name", ["phantom", "phantom-gpu", "phantom-shifted"])
+@pytest.mark.parametrize("name", ["phantom", "phantom-gpu", "phantom-shifted", "phantom-clinics"])
 def test_share_of_patients_without_tumour(name):
     cohort = COHORTS[name]
     free = sum(not has_tumors(cohort, n) for n in range(cohort.patients))

@@ -80,6 +80,23 @@ COHORTS = {
             noise_sd=(20.0, 25.0),
             calibration_hu=8.0,
         ),
+        # The cohort "phantom" with other patients, for what must be set on patients not trained on.
+        Cohort("phantom-calibration", seed=11, patients=72),
+        # Several hospitals: their scanners and phases together, a few as in "phantom-shifted".
+        Cohort(
+            "phantom-clinics",
+            seed=12,
+            patients=72,
+            slice_mm=(2.5, 3.0, 4.0, 5.0),
+            phases={
+                "portal venous": 0.3,
+                "early portal venous": 0.1,
+                "late portal venous": 0.1,
+                "late arterial": 0.5,
+            },
+            kernels=("soft", "standard", "sharp", "edge"),
+            noise_sd=(10.0, 25.0),
+        ),
         Cohort(
             "phantom-randomised",
             seed=7,

@@ -13,6 +13,7 @@ from .doubt import liver_agreement as liver_agreement
 from .elsewhere import score_elsewhere as score_elsewhere
 from .held_out import predict_labels as predict_labels
 from .held_out import predict_slices as predict_slices
+from .kept_rows import rows_of_scans as rows_of_scans
 from .network import keep_largest_liver as keep_largest_liver
 from .network import load_network as load_network
 from .network import segment as segment

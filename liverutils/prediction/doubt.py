@@ -6,7 +6,14 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from liverutils.prediction.network import TrainedNetwork, cut_batches, slice_probabilities
+from liverutils.prediction.network import (
+    TEST_TIME_CHANGES,
+    UNCHANGED,
+    Changes,
+    TrainedNetwork,
+    cut_batches,
+    slice_probabilities,
+)
 from liverutils.scans import LIVER, VIEW_AXES, Case
 from liverutils.slices import Resampler, apply_window
 
@@ -41,14 +48,14 @@ def liver_agreement(network: TrainedNetwork, case: Case, labels: np.ndarray) -> 
     overlap = sizes = 0
     for (raw,) in cut_batches(network, case, view, resampler, chosen):
         images = apply_window(raw.to(network.device), network.data["window"])
-        plain, changed = (_liver(network, images, augment) for augment in (False, True))
+        plain, changed = (_liver(network, images, how) for how in (UNCHANGED, TEST_TIME_CHANGES))
         overlap += int((plain & changed).sum())
         sizes += int(plain.sum() + changed.sum())
     return 2 * overlap / sizes if sizes else 0.0
 
 
-def _liver(network: TrainedNetwork, images: Tensor, augment: bool) -> Tensor:
-    return slice_probabilities(network, images, augment).argmax(1) >= LIVER
+def _liver(network: TrainedNetwork, images: Tensor, changes: Changes) -> Tensor:
+    return slice_probabilities(network, images, changes).argmax(1) >= LIVER
 
 
 def least_agreement(weights: Path | str) -> float | None:

@@ -26,9 +26,11 @@ from liverutils.training import choose_device
 PIXELS_PER_BATCH = {"cpu": 2**17, "cuda": 2**20}
 
 
-# Turns (degrees) and zooms of test-time augmentation. Left and right are not exchanged: the liver
-# lies on one side.
-TEST_TIME_CHANGES = ((0, 1.0), (-8, 1.0), (8, 1.0), (0, 0.93), (0, 1.07))
+Changes = Sequence[tuple[float, float]]  # turns (degrees) and zooms
+UNCHANGED: Changes = ((0, 1.0),)
+
+# Of test-time augmentation. Left and right are not exchanged: the liver lies on one side.
+TEST_TIME_CHANGES: Changes = ((0, 1.0), (-8, 1.0), (8, 1.0), (0, 0.93), (0, 1.07))
 
 
 def class_probabilities(model: nn.Module, images: Tensor, settings: Settings) -> Tensor:
@@ -124,7 +126,7 @@ def segment(
     case: Case,
     *,
     view: View | None = None,
-    augment: bool = False,
+    augment: bool | Changes = False,
     keep_probabilities: bool = False,
     progress: bool = False,
 ) -> Segmentation:
@@ -134,7 +136,8 @@ def segment(
         network: From `load_network`.
         case: The scan.
         view: One of the network's views; by default all of them, and their mean counts.
-        augment: Average over `TEST_TIME_CHANGES`; takes five times as long.
+        augment: Average over `TEST_TIME_CHANGES`, which takes five times as long, or over other
+            turns (degrees) and zooms.
         keep_probabilities: Return the probabilities too.
         progress: Show a progress bar.
 
@@ -154,16 +157,19 @@ def segment(
             fault="other_view",
         )
     views = [view] if view else network.views
+    changes = (
+        (TEST_TIME_CHANGES if augment else UNCHANGED) if isinstance(augment, bool) else augment
+    )
     if len(views) == 1:
-        painter = _paint_view(network, case, views[0], augment, keep_probabilities, progress)
+        painter = _paint_view(network, case, views[0], changes, keep_probabilities, progress)
         return Segmentation(painter.labels, painter.probabilities)
-    painters = (_paint_view(network, case, view, augment, True, progress) for view in views)
+    painters = (_paint_view(network, case, view, changes, True, progress) for view in views)
     probabilities = _mean([p.probabilities for p in painters if p.probabilities is not None])
     return Segmentation(_labels_of(probabilities), probabilities if keep_probabilities else None)
 
 
 def _paint_view(
-    network: TrainedNetwork, case: Case, view: View, augment: bool, keep: bool, progress: bool
+    network: TrainedNetwork, case: Case, view: View, changes: Changes, keep: bool, progress: bool
 ) -> Painter:
     """Segment from the slices of one view; a thread cuts the next ones while the network works."""
     resampler = Resampler.for_scan(case.image.shape, case.spacing, view, network.data["size"])
@@ -173,7 +179,7 @@ def _paint_view(
     with tqdm(total=depth, desc=view, unit="slice", disable=not progress) as bar:
         for (raw,) in batches:
             images = apply_window(raw.to(network.device), network.data["window"])
-            painter.paint(done, slice_probabilities(network, images, augment))
+            painter.paint(done, slice_probabilities(network, images, changes))
             done += len(images)
             bar.update(len(images))
     return painter
@@ -237,16 +243,19 @@ def _time_forward(model: nn.Module, images: Tensor, settings: Settings) -> float
     return fastest_time(lambda: class_probabilities(model, images, settings), images.device)
 
 
-def slice_probabilities(network: TrainedNetwork, images: Tensor, augment: bool) -> Tensor:
-    """Return class probabilities, averaged over turned and zoomed copies where `augment` is set."""
-    if not augment:
-        return class_probabilities(network.model, images, network.settings)
+def slice_probabilities(
+    network: TrainedNetwork, images: Tensor, changes: Changes = UNCHANGED
+) -> Tensor:
+    """Return class probabilities, averaged over turned and zoomed copies."""
     total = torch.zeros((), device=images.device)
-    for degrees, zoom in TEST_TIME_CHANGES:
+    for degrees, zoom in changes:
+        if (degrees, zoom) == UNCHANGED[0]:
+            total = total + class_probabilities(network.model, images, network.settings)
+            continue
         there, back = (_transform(sign * degrees, zoom**sign) for sign in (1, -1))
         probabilities = class_probabilities(network.model, _warp(images, there), network.settings)
         total = total + _warp(probabilities, back)
-    return total / len(TEST_TIME_CHANGES)
+    return total / len(changes)
 
 
 def _transform(degrees: float, zoom: float) -> Tensor:

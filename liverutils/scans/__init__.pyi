@@ -37,6 +37,7 @@ from .nifti import case_from_nifti as case_from_nifti
 from .nifti import read_nifti_mask as read_nifti_mask
 from .nifti import write_nifti as write_nifti
 from .nifti import write_nifti_like as write_nifti_like
+from .thinned import slices_apart as slices_apart
 from .verify import doubts_of_liver as doubts_of_liver
 from .verify import read_case as read_case
 from .verify import verify_case as verify_case

@@ -1,7 +1,11 @@
 """A volume thinned to what a check needs, and the shapes that slices leave in it."""
 
+from dataclasses import replace
+
 import numpy as np
 from scipy import ndimage
+
+from liverutils.scans.case import Case
 
 # A thinned volume tells scale, side and position as well as the whole one, in a hundredth of the
 # time.
@@ -21,6 +25,24 @@ def thin_steps(shape: tuple[int, ...]) -> tuple[int, ...]:
 def thinned(volume: np.ndarray) -> np.ndarray:
     """Return a view with at most `THINNED_SHAPE` voxels of a volume (X, Y, Z)."""
     return volume[tuple(slice(None, None, step) for step in thin_steps(volume.shape))]
+
+
+def slices_apart(case: Case, apart_mm: float) -> Case:
+    """Return the scan with every so many-th axial slice alone, about `apart_mm` from one another.
+
+    A look at some slices in a part of the time. Volumes stay right on average, as each slice
+    stands for those left out (Cavalieri's estimate); small lesions may lie between the slices. At
+    least two slices are left, and a scan whose slices lie further apart is left as it is.
+    """
+    step = min(round(apart_mm / case.spacing[2]), case.image.shape[2] - 1)
+    if step < 2:
+        return case
+    kept = slice(step // 2, None, step) if step < case.image.shape[2] // 2 else slice(0, None, step)
+    affine = case.affine.copy()
+    affine[:3, 3] += kept.start * affine[:3, 2]
+    affine[:3, 2] *= step
+    mask = None if case.mask is None else case.mask[..., kept]
+    return replace(case, image=case.image[..., kept], mask=mask, affine=affine)
 
 
 def solid(region: np.ndarray, erosions: int = 2) -> np.ndarray:

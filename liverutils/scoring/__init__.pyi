@@ -8,6 +8,9 @@ from .classes import expected_calibration_error as expected_calibration_error
 from .classes import roc_area as roc_area
 from .classes import score_auc as score_auc
 from .classes import score_classes as score_classes
+from .conformal import conformal_quantile as conformal_quantile
+from .conformal import effective_size as effective_size
+from .conformal import likelihood_ratio as likelihood_ratio
 from .counts import PatientCounts as PatientCounts
 from .counts import score_images as score_images
 from .diameters import measure_lesions as measure_lesions
@@ -28,6 +31,10 @@ from .response import CATEGORIES as CATEGORIES
 from .response import choose_targets as choose_targets
 from .response import follow_lesions as follow_lesions
 from .response import response_category as response_category
+from .selective import RiskCoverage as RiskCoverage
+from .selective import pairwise_dice as pairwise_dice
+from .selective import risk_coverage as risk_coverage
 from .summary import summarise as summarise
+from .volumes import dice as dice
 from .volumes import score_patient as score_patient
 from .volumes import score_volume as score_volume
