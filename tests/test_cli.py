@@ -299,6 +299,21 @@ def test_evaluate_as_json_knows_infinite_from_unknown(masks, tmp_path, capsys):
     assert "nan" not in capsys.readouterr().out
 
 
+def test_evaluate_reads_masks_beside_their_scans_and_replaces_none(tmp_path, tiny_case, capsys):
+    raw, out = tmp_path / "lits", tmp_path / "scores.csv"
+    for number in (0, 1):
+        write_nifti(raw / f"volume-{number}.nii", tiny_case.image, tiny_case.affine)
+        write_nifti(raw / f"segmentation-{number}.nii", tiny_case.labels, tiny_case.affine)
+    folders = ["--predicted", raw, "--true", raw, "--workers", 1]
+    for _ in range(2):  # Its own table may be written anew.
+        assert main([str(a) for a in ["evaluate", *folders, "--out", out]]) == 0
+    assert pd.read_csv(out).liver_dice.tolist() == [1, 1]
+    mask = raw / "segmentation-0.nii"
+    before = mask.read_bytes()
+    assert "no table of scores" in fails(capsys, "evaluate", *folders, "--out", mask)
+    assert mask.read_bytes() == before
+
+
 def test_evaluate_says_which_masks_do_not_fit(masks, tmp_path, capsys):
     predicted, true = masks
     out = tmp_path / "scores.csv"

@@ -224,6 +224,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     from liverutils.scoring import evaluate_masks, summarise
 
     check_writable(options.out)
+    if options.out.is_file() and not options.out.read_bytes()[:8].startswith(b"patient,"):
+        raise BadInput(
+            f"{options.out} is there already and is no table of scores; name another file.",
+            fault="overwrites_output",
+        )
     scores = evaluate_masks(
         options.predicted, options.true, workers=options.workers, progress=wants_bars(options)
     )

@@ -11,7 +11,7 @@ from liverutils.errors import BadInput
 from liverutils.parallel import in_processes
 from liverutils.scans import TUMOR, check_same_grid, list_files, read_nifti_mask
 from liverutils.scoring.volumes import score_patient
-from liverutils.sources import by_name, is_nifti
+from liverutils.sources import by_name, is_mask, is_nifti
 
 
 def evaluate_masks(
@@ -56,7 +56,11 @@ def evaluate_masks(
 
 
 def _masks_by_name(folder: Path) -> dict[str, Path]:
-    masks = by_name(folder, filter(is_nifti, list_files(folder)))
+    files = [file for file in list_files(folder) if is_nifti(file)]
+    marked = by_name(folder, filter(is_mask, files))
+    # A data set's folder holds the scans beside their masks.
+    plain = by_name(folder, (file for file in files if not is_mask(file)))
+    masks = {**plain, **marked}
     if not masks:
         raise BadInput(f"{folder} holds no NIfTI masks; check the path.", fault="no_masks")
     return masks

@@ -12,3 +12,4 @@ from .known import find_cases as find_cases
 from .known import known_source as known_source
 from .lits import lits_patient as lits_patient
 from .names import by_name as by_name
+from .names import is_mask as is_mask
