@@ -95,7 +95,7 @@ def project(tmp_path) -> Path:
 # What trains, builds whole stores or starts other programs; `make test-quick` leaves it out.
 SLOW_FILES = {
     "test_archives.py", "test_batch.py", "test_cascade.py", "test_classification.py",
-    "test_cli.py", "test_colab.py", "test_fetch.py", "test_figures.py", "test_inference.py",
+    "test_cli.py", "test_fetch.py", "test_figures.py", "test_inference.py",
     "test_jupyterlab.py", "test_layouts.py", "test_learners.py", "test_memory.py",
     "test_multiview.py", "test_phantom.py", "test_randomised.py", "test_site.py",
     "test_sources.py", "test_store.py", "test_verify.py", "test_viewer.py",

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 
@@ -37,6 +38,7 @@ HELD_OUT = 32
 
 def write_readme(readme: Path, logs_dir: Path) -> None:
     """Replace what stands between the markers of the front page by what holds now."""
+    fill(readme, "minutes", partial(minutes_of_training, logs_dir))
     fill(readme, "notebooks", notebook_table)
     fill(readme, "reached", partial(reached, logs_dir))
 
@@ -77,14 +79,8 @@ def _cell(notebook: Notebook) -> str:
 
 def reached(logs_dir: Path) -> str:
     """Return the table of what each notebook's reference run reached, as they are taught."""
-    logged = load_runs(logs_dir)
-    notebooks = [notebook for part in read_contents() for notebook in part.notebooks]
-    runs = {n.name: logged[n.run] for n in notebooks if n.run in logged}
-    runs = {name: run for name, run in runs.items() if run.has(*SEGMENTATION)} | {
-        name: run for name, run in runs.items() if run.has(*CLASSIFICATION)
-    }
-    rows = [_reached(notebook.name, runs[notebook.name]) for notebook in notebooks
-            if notebook.name in runs]  # fmt: skip
+    runs = _scored(logs_dir)
+    rows = [_reached(name, run) for name, run in runs.items()]
     early = [run for run in runs.values() if len(run.record.held_out or ()) < HELD_OUT]
     devices = Counter(run.record.machine["device"] for run in runs.values())
     machines = " and ".join(f"{device} ({n} runs)" for device, n in sorted(devices.items()))
@@ -96,6 +92,39 @@ def reached(logs_dir: Path) -> str:
             f"{' or '.join(map(str, patients))} held-out patients: too few to rank networks by."
         )
     return f"{said}\n\n{markdown_table(rows)}"
+
+
+def minutes_of_training(logs_dir: Path) -> str:
+    """Say how long the notebooks' reference runs trained, and on what."""
+    runs = list(_scored(logs_dir).values())
+    minutes = sorted(_minutes(run) for run in runs)
+    machines = sorted({_machine(run) for run in runs})
+    return (
+        f"The {len(runs)} reference runs below trained for {minutes[0]:.0f} to {minutes[-1]:.0f} "
+        f"minutes each (median {median(minutes):.0f}), on {' or '.join(machines)}."
+    )
+
+
+def _machine(run: LoggedRun) -> str:
+    device, cores = run.record.machine["device"], run.record.machine["cores"]
+    is_gpu = re.search("NVIDIA|Tesla", device)
+    return f"one {device}" if is_gpu else f"{cores} cores of {device}"
+
+
+def _minutes(run: LoggedRun) -> float:
+    return run.tables["runtime"].runtime.sum() / 60
+
+
+def _scored(logs_dir: Path) -> dict[str, LoggedRun]:
+    """The scored reference runs by their notebooks' names, as they are taught."""
+    logged = load_runs(logs_dir)
+    notebooks = [notebook for part in read_contents() for notebook in part.notebooks]
+    runs = {notebook.name: logged[notebook.run] for notebook in notebooks if notebook.run in logged}
+    return {
+        name: run
+        for name, run in runs.items()
+        if run.has(*SEGMENTATION) or run.has(*CLASSIFICATION)
+    }
 
 
 def _reached(name: str, run: LoggedRun) -> dict[str, str]:
@@ -114,8 +143,7 @@ def _reached(name: str, run: LoggedRun) -> dict[str, str]:
         row["tumour Dice"] = _interval(mean_interval(patients.tumor_dice), 2)
         row["lesions found"] = _lesions_found(run)
         row["false alarms"] = str(int(lesions.false_positive.sum()))
-    minutes = run.tables["runtime"].runtime.sum() / 60
-    return row | {"minutes": f"{minutes:.1f}"}
+    return row | {"minutes": f"{_minutes(run):.1f}"}
 
 
 def results(logs_dir: Path) -> str:
@@ -236,7 +264,7 @@ def _costs(run: LoggedRun) -> dict[str, str]:
         "pixels": str(run.record.data["size"]),
         "parameters, M": f"{cost['parameters'] / 1e6:.2f}",
         "ms a slice": f"{cost['ms_per_slice']:.1f}",
-        "training, min": f"{run.tables['runtime'].runtime.sum() / 60:.1f}",
+        "training, min": f"{_minutes(run):.1f}",
     }
 
 
