@@ -9,7 +9,15 @@ import torch
 
 from liverutils.errors import BadInput
 from liverutils.runs.machine import machine_facts
-from liverutils.slices import Augment, apply_window, augment, loaders, slice_loaders, split_patients
+from liverutils.slices import (
+    Augment,
+    Warp,
+    apply_window,
+    augment,
+    loaders,
+    slice_loaders,
+    split_patients,
+)
 from liverutils.slices.patches import Patches, cut
 from liverutils.slices.slice_set import neighbour_rows
 
@@ -100,6 +108,17 @@ def test_an_error_while_gathering_ahead_is_raised(smoke_store, split, monkeypatc
     dls.valid.dataset.neighbours = dls.valid.dataset.neighbours + len(smoke_store)
     with pytest.raises(IndexError):
         next(iter(dls.valid))
+
+
+def test_a_warp_moves_pictures_and_labels_alike_and_pads_each_its_own_way():
+    pictures, labels = torch.rand(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
+    one_right = torch.tensor([[1.0, 0, 2 / 8], [0, 1, 0]]).expand(2, 2, 3)
+    warp = Warp(one_right, (8, 8))
+    moved, told = warp.pictures(pictures), warp.labels(labels)
+    assert torch.allclose(moved[..., :-1], pictures[..., 1:], atol=1e-6)
+    assert torch.allclose(moved[..., -1], pictures[..., -1], atol=1e-6)
+    assert torch.equal(told[..., :-1], labels[..., 1:].float())
+    assert not told[..., -1].any()
 
 
 def test_augmentation_keeps_masks_masks_and_moves_them_with_the_image():

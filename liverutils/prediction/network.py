@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from tqdm.auto import tqdm
 
@@ -19,7 +18,7 @@ from liverutils.errors import BadInput
 from liverutils.models import Settings, fastest_time, load_weights
 from liverutils.prediction.painter import Painter, likeliest
 from liverutils.scans import VIEW_AXES, Case, View
-from liverutils.slices import Resampler, apply_window, cut_picture, gathered_ahead
+from liverutils.slices import Resampler, Warp, apply_window, cut_picture, gathered_ahead
 from liverutils.training import choose_device
 
 # Pixels of a batch of new slices: enough to keep the device busy, few enough to bound the memory.
@@ -267,12 +266,8 @@ def _transform(degrees: float, zoom: float) -> Tensor:
 
 def _warp(pictures: Tensor, transform: Tensor) -> Tensor:
     """Turn and zoom pictures (B, C, H, W) around their centre, linearly interpolated."""
-    grid = F.affine_grid(
-        transform.to(pictures.device).expand(len(pictures), 2, 3),
-        list(pictures.shape),
-        align_corners=False,
-    )
-    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    transforms = transform.to(pictures.device).expand(len(pictures), 2, 3)
+    return Warp(transforms, pictures.shape[2:]).pictures(pictures)
 
 
 def keep_largest_liver(labels: np.ndarray) -> None:

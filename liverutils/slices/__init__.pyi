@@ -24,3 +24,4 @@ from .splits import nnunet_folds as nnunet_folds
 from .splits import split_patients as split_patients
 from .store import SliceStore as SliceStore
 from .transfer_augment import TransferAugment as TransferAugment
+from .warp import Warp as Warp

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from liverutils.slices.warp import Warp
 
 PIECE = 2**16  # numbers, at least, of a batch that are augmented together on a CPU
 
@@ -55,14 +56,10 @@ class Augment:
             masks.new_empty(len(masks), *shape),
         )
         for some in _pieces(changed):
-            grid = F.affine_grid(transforms[some], list(changed[some].shape), align_corners=False)
-            changed[some] = F.grid_sample(
-                images[some], grid, padding_mode="border", align_corners=False
-            )
+            warp = Warp(transforms[some], shape)
+            changed[some] = warp.pictures(images[some])
             self._change_values(changed[some], draws[:, some])
-            moved[some] = F.grid_sample(
-                masks[some, None].to(images.dtype), grid, mode="nearest", align_corners=False
-            )[:, 0]
+            moved[some] = warp.labels(masks[some])
         return changed, moved
 
     def _transforms(self, images: Tensor) -> Tensor:
