@@ -190,7 +190,7 @@ def test_folder_with_other_files_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "precious"
 
 
-def interrupt(cohort, folder, number):
+def interrupt(layout, cohort, folder, number):
     (folder / "volume-000.nii.gz").write_bytes(b"half")
     raise KeyboardInterrupt
 

@@ -1,12 +1,12 @@
 """Commands for data sets: phantom, fetch, prepare, verify."""
 
 import argparse
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from liverutils.cli.options import (
     VIEWS,
+    Later,
     add_quiet,
     add_source,
     add_workers,
@@ -15,12 +15,12 @@ from liverutils.cli.options import (
     wants_bars,
 )
 from liverutils.cli.output import print_json, print_rows, print_sentences
-from liverutils.errors import BadInput
 
-LAYOUTS = (
-    *("phantom", "ircadb", "lits", "msd", "lits-png", "chaos", "crlm", "totalsegmentator"),
-    "folder",
-)
+
+def _layouts() -> Collection[str]:
+    from liverutils.phantom import LAYOUTS
+
+    return LAYOUTS
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -29,12 +29,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     phantom.add_argument("--cohort", default="phantom", help="which one (default: phantom)")
     phantom.add_argument(
         "--layout",
-        choices=LAYOUTS,
+        choices=Later(_layouts),
+        metavar="LAYOUT",
         default="phantom",
-        help="the data set whose files it resembles (default: phantom, NIfTI with a table)",
+        help="the data set whose files it resembles: %(choices)s (default: phantom, NIfTI with"
+        " tables)",
     )
     phantom.add_argument("--out", type=Path, required=True, help="folder to write")
-    phantom.add_argument("--seed", type=int, help="another, for other patients (NIfTI only)")
+    phantom.add_argument("--seed", type=int, help="another, for other patients")
     phantom.add_argument("--patients", type=positive, help="only the first so many patients")
     add_workers(phantom)
     add_quiet(phantom)
@@ -85,20 +87,15 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from liverutils.phantom import make_cohort, write_cohort
+    from liverutils.phantom import make_cohort
 
-    make = make_cohort if options.layout == "phantom" else partial(write_cohort, options.layout)
-    if options.seed is not None:
-        if options.layout != "phantom":
-            raise BadInput(
-                "Leave out --seed or --layout: other layouts have the cohort's own seed."
-            )
-        make = partial(make_cohort, seed=options.seed)
-    make(
+    make_cohort(
         options.cohort,
         options.out,
         workers=options.workers,
         patients=options.patients,
+        layout=options.layout,
+        seed=options.seed,
         progress=wants_bars(options),
     )
     print(f"The cohort lies in {options.out}.")

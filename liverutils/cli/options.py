@@ -2,9 +2,23 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 VIEWS = ("axial", "coronal", "sagittal")
+
+
+class Later:
+    """Choices that are looked up when they are needed: importing what knows them takes long."""
+
+    def __init__(self, names: Callable[[], Collection[str]]) -> None:
+        self.names = names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
 
 
 def add_source(parser: argparse.ArgumentParser) -> None:

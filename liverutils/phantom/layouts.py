@@ -5,7 +5,7 @@ that the data set's own list, where it has one, holds about the scan.
 """
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,15 +14,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from scipy import ndimage
-from tqdm.auto import tqdm
 
 from liverutils.errors import BadInput
-from liverutils.files import write_json, written_aside
-from liverutils.locks import held_alone
-from liverutils.parallel import in_processes
-from liverutils.phantom.cohorts import COHORTS, Cohort
-from liverutils.phantom.patients import make_patient
-from liverutils.phantom.write import patient_count
+from liverutils.files import write_json
+from liverutils.phantom.cohorts import Cohort
+from liverutils.phantom.own_layout import is_own, list_own, write_own
+from liverutils.phantom.scene import Made
 from liverutils.scans import (
     LIVER,
     LOWEST_HU,
@@ -189,79 +186,53 @@ def _list_lits_png(folder: Path, rows: list[dict[str, object]]) -> None:
     pd.DataFrame(rows).to_csv(folder / "classes.csv", index=False)
 
 
+def _refuse_full(folder: Path, cohort: Cohort, patients: int | None) -> bool:
+    """Refuse a folder that holds something: whether that is the cohort, other layouts don't say."""
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise BadInput(
+            f"{folder} exists already; remove it or name another folder.", fault="folder_in_use"
+        )
+    return False
+
+
 @dataclass(frozen=True)
 class Layout:
     """How a data set lies on disk.
 
     Attributes:
-        write: Writes one scan.
+        write: Writes one patient, under the number that he has in the data set.
         first: The number of its first scan.
-        write_list: Writes the data set's own list from the rows that `write` returned.
+        write_list: Writes the data set's own lists from the rows that `write` returned.
+        is_there: Whether a folder holds the cohort, of which so many patients were asked for;
+            raises where it holds something else.
     """
 
-    write: Callable[[Path, Case, int], list | None]
+    write: Callable[[Path, Made, int], list | None]
     first: int = 0
     write_list: Callable[[Path, list], None] | None = None
+    is_there: Callable[[Path, Cohort, int | None], bool] = _refuse_full
+
+
+def _of_case(
+    write: Callable[[Path, Case, int], list | None],
+) -> Callable[[Path, Made, int], list | None]:
+    return partial(_write_case, write)
+
+
+def _write_case(
+    write: Callable[[Path, Case, int], list | None], folder: Path, made: Made, number: int
+) -> list | None:
+    return write(folder, made.case, number)
 
 
 LAYOUTS = {
-    "ircadb": Layout(write_ircadb, first=1),
-    "lits": Layout(write_lits),
-    "msd": Layout(write_msd, write_list=_list_msd),
-    "lits-png": Layout(write_lits_png, write_list=_list_lits_png),
-    "chaos": Layout(write_chaos, first=1),
-    "crlm": Layout(write_crlm, first=1001),
-    "totalsegmentator": Layout(write_totalsegmentator, write_list=_list_totalsegmentator),
-    "folder": Layout(write_folder),
+    "phantom": Layout(write_own, write_list=list_own, is_there=is_own),
+    "ircadb": Layout(_of_case(write_ircadb), first=1),
+    "lits": Layout(_of_case(write_lits)),
+    "msd": Layout(_of_case(write_msd), write_list=_list_msd),
+    "lits-png": Layout(_of_case(write_lits_png), write_list=_list_lits_png),
+    "chaos": Layout(_of_case(write_chaos), first=1),
+    "crlm": Layout(_of_case(write_crlm), first=1001),
+    "totalsegmentator": Layout(_of_case(write_totalsegmentator), write_list=_list_totalsegmentator),
+    "folder": Layout(_of_case(write_folder)),
 }
-
-
-def write_cohort(
-    layout: str,
-    cohort: str,
-    folder: Path | str,
-    *,
-    workers: int | None = None,
-    progress: bool = True,
-    patients: int | None = None,
-) -> Path:
-    """Write a phantom cohort in the layout of another data set, whole or not at all.
-
-    Args:
-        layout: One of `LAYOUTS`.
-        cohort: One of `phantom.COHORTS`.
-        folder: Where to; it must not exist yet, or be empty.
-        workers: Processes, each holding one patient; as many as there are cores by default.
-        progress: Show a progress bar.
-        patients: Make only this many, the first ones.
-
-    Raises:
-        BadInput: unknown_layout, unknown_cohort, bad_count, folder_in_use, in_use, not_writable,
-            disk_full, killed_worker.
-    """
-    for name, known, what in ((layout, LAYOUTS, "layout"), (cohort, COHORTS, "cohort")):
-        if name not in known:
-            raise BadInput(
-                f"{name!r} is no {what} we know; take one of {', '.join(known)}.",
-                fault=f"unknown_{what}",
-            )
-    folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise BadInput(
-            f"{folder} exists already; remove it or name another folder.", fault="folder_in_use"
-        )
-    numbers = range(patient_count(COHORTS[cohort], patients))
-    is_made = f"{folder} is just being made by another process: wait, or name another folder."
-    with held_alone(folder, is_made), written_aside(folder) as aside:
-        aside.mkdir()
-        write = partial(_write_patient, LAYOUTS[layout], COHORTS[cohort], aside)
-        done = in_processes(write, numbers, workers)
-        bar = tqdm(done, f"writing {layout}", len(numbers), unit="patient", disable=not progress)
-        rows = [row for rows in bar for row in rows]
-        if write_list := LAYOUTS[layout].write_list:
-            write_list(aside, rows)
-    return folder
-
-
-def _write_patient(layout: Layout, cohort: Cohort, folder: Path, number: int) -> Iterable[dict]:
-    return layout.write(folder, make_patient(cohort, number), layout.first + number) or ()
