@@ -16,13 +16,19 @@ from liverutils.phantom.conditions import Conditions, draw_conditions
 from liverutils.phantom.contrast import Phase, sample_hu
 from liverutils.phantom.lesion_table import lesion_rows
 from liverutils.phantom.lesions import sample_lesions
-from liverutils.phantom.render import as_stored, average_layers, blur_and_noise
+from liverutils.phantom.render import (
+    as_stored,
+    averaged,
+    blur_and_noise,
+    chunks,
+    draw_textures,
+)
 from liverutils.phantom.scanner import Scan
 from liverutils.phantom.scene import Made, Patient
-from liverutils.phantom.shapes import Grid, Noise
+from liverutils.phantom.shapes import Grid
 from liverutils.phantom.trunk import Habitus, make_trunk
 from liverutils.phantom.trunk_scene import TrunkScene
-from liverutils.scans import LIVER, TUMOR, Case
+from liverutils.scans import Case
 
 UNENHANCED = Phase((-22, -6), (-22, -6), -48, spleen=-70, kidney=-150, medulla=0, aorta=-103)
 ARTERIAL = Phase((0, 20), (-14, -2), -38, spleen=20, kidney=10, medulla=-90, aorta=190)
@@ -147,22 +153,14 @@ def _render(
     cohort: Cohort, patient: Patient, conditions: Conditions, machine: Machine
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     grid, scan, rng = patient.grid, patient.scan, patient.noise
-    image, mask = np.empty(grid.shape, np.int16), np.zeros(grid.shape, np.uint8)
-    organs = np.zeros(grid.shape, np.uint8)
-    textures = {mm: Noise.over(rng, patient.anatomy.grid, mm) for mm in (5, 9, 24)}
-    layers = max(1, round(scan.slice_mm / cohort.subslice_mm))
-    step = float(grid.z[1] - grid.z[0])
-    within = ((np.arange(layers) + 0.5) / layers - 0.5) * step
-    per_chunk = max(1, round(2**20 / (cohort.matrix**2 * layers)))
-    for start in range(0, len(grid.z), per_chunk):
-        part = slice(start, start + per_chunk)
-        z = (grid.z[part, None] + within).ravel().astype(np.float32)
-        scene = TrunkScene(patient, Grid(z, grid.x, grid.y), textures, conditions)
-        hu, liver, tumor = (average_layers(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
+    image = np.empty(grid.shape, np.int16)
+    mask, organs = np.empty((2, *grid.shape), np.uint8)
+    textures = draw_textures(patient)
+    for part, fine, layers in chunks(cohort, patient, float(grid.z[1] - grid.z[0]), 2**20):
+        scene = TrunkScene(patient, fine, textures, conditions)
+        hu, mask[part] = averaged(scene, layers)
         image[part] = _acquire(rng, hu, scan, conditions, machine, scan.field_mm / cohort.matrix)
         organs[part] = scene.organs[layers // 2 :: layers]
-        mask[part][liver > 0.5] = LIVER
-        mask[part][(liver > 0.5) & (tumor > 0.5)] = TUMOR
     return image.transpose(1, 2, 0), mask.transpose(1, 2, 0), organs.transpose(1, 2, 0)
 
 

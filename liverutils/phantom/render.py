@@ -1,5 +1,7 @@
 """From an abdomen to the voxels that a scanner delivers."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy import fft, ndimage
 
@@ -13,22 +15,47 @@ from liverutils.scans import LIVER, TUMOR
 def render_scan(cohort: Cohort, patient: Patient) -> tuple[np.ndarray, np.ndarray]:
     """Render image (int16 HU) and mask (uint8), both (X, Y, Z)."""
     grid, scan, rng = patient.grid, patient.scan, patient.noise
-    image = np.empty(grid.shape, np.int16)
-    mask = np.zeros(grid.shape, np.uint8)
-    textures = {mm: Noise.over(rng, patient.anatomy.grid, mm) for mm in (5, 9, 24)}
-    layers = max(1, round(scan.slice_mm / cohort.subslice_mm))
-    within = ((np.arange(layers) + 0.5) / layers - 0.5) * scan.slice_mm
-    # A few slices at a time keep the arrays in the processor's cache and the memory small.
-    per_chunk = max(1, round(2**21 / (cohort.matrix**2 * layers)))
+    image, mask = np.empty(grid.shape, np.int16), np.empty(grid.shape, np.uint8)
+    textures = draw_textures(patient)
+    for part, fine, layers in chunks(cohort, patient, scan.slice_mm, 2**21):
+        hu, mask[part] = averaged(Scene(patient, fine, textures), layers)
+        image[part] = acquire(rng, hu, scan, cohort.calibration_hu, grid.x[1] - grid.x[0])
+    return image.transpose(1, 2, 0), mask.transpose(1, 2, 0)
+
+
+def draw_textures(patient: Patient) -> dict[int, Noise]:
+    """Draw the tissues' textures: mm of their grain → noise over the whole body."""
+    return {mm: Noise.over(patient.noise, patient.anatomy.grid, mm) for mm in (5, 9, 24)}
+
+
+def chunks(
+    cohort: Cohort, patient: Patient, step: float, most: int
+) -> Iterator[tuple[slice, Grid, int]]:
+    """Yield a few slices of a scan at a time: these fit the processor's cache and little memory.
+
+    Args:
+        cohort: Says how fine sub-slices are, and how many pixels they have.
+        patient: Whose grid is scanned.
+        step: From slice to slice, in the grid's mm.
+        most: Voxels of all sub-slices of a chunk, about.
+
+    Yields:
+        Which slices, the grid of their sub-slices, and how many of these make a slice.
+    """
+    grid = patient.grid
+    layers = max(1, round(patient.scan.slice_mm / cohort.subslice_mm))
+    within = ((np.arange(layers) + 0.5) / layers - 0.5) * step
+    per_chunk = max(1, round(most / (cohort.matrix**2 * layers)))
     for start in range(0, len(grid.z), per_chunk):
         part = slice(start, start + per_chunk)
         z = (grid.z[part, None] + within).ravel().astype(np.float32)
-        scene = Scene(patient, Grid(z, grid.x, grid.y), textures)
-        hu, liver, tumor = (average_layers(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
-        image[part] = acquire(rng, hu, scan, cohort.calibration_hu, grid.x[1] - grid.x[0])
-        mask[part][liver > 0.5] = LIVER
-        mask[part][(liver > 0.5) & (tumor > 0.5)] = TUMOR
-    return image.transpose(1, 2, 0), mask.transpose(1, 2, 0)
+        yield part, Grid(z, grid.x, grid.y), layers
+
+
+def averaged(scene: Scene, layers: int) -> tuple[np.ndarray, np.ndarray]:
+    """Average a scene's sub-slices: HU, and labels where the liver and a tumour fill half."""
+    hu, liver, tumor = (average_layers(a, layers) for a in (scene.hu, scene.liver, scene.tumor))
+    return hu, np.where(liver > 0.5, np.where(tumor > 0.5, TUMOR, LIVER), 0)
 
 
 def average_layers(fine: np.ndarray, layers: int) -> np.ndarray:
