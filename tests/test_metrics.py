@@ -1,11 +1,14 @@
 """Scores against answers worked out by hand and against other packages."""
 
 import importlib
+import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 import torch
 from monai.metrics import (
@@ -15,7 +18,9 @@ from monai.metrics import (
     compute_iou,
     compute_surface_dice,
 )
+from PIL import Image
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from liverutils.errors import BadInput
 from liverutils.scans import LIVER, TUMOR
@@ -127,6 +132,56 @@ def test_where_the_edge_of_the_volume_cuts_a_mask_off_is_no_surface():
     # and those lie on each other.
     scores = score_volume(np.pad(predicted, 1), np.pad(true, 1), MM)
     assert scores["assd_mm"] == pytest.approx((1 + 8 * 1 + 8 * 2 + 2) / (34 + 50))
+
+
+def challenge_assd(predicted: np.ndarray, true: np.ndarray, spacing: tuple) -> float:
+    """ASSD as the CHAOS challenge's own code has it, by nearest neighbours of surface voxels.
+
+    https://github.com/emrekavur/CHAOS-evaluation, Python/CHAOSmetrics.py.
+    """
+    cross = ndimage.generate_binary_structure(3, 1)
+    surfaces = [
+        np.argwhere(mask & ~ndimage.binary_erosion(mask, cross, border_value=1)) * spacing
+        for mask in (predicted, true)
+    ]
+    there = cKDTree(surfaces[1]).query(surfaces[0])[0]
+    back = cKDTree(surfaces[0]).query(surfaces[1])[0]
+    return float(np.concatenate([there, back]).mean())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_surface_distance_is_that_of_the_chaos_challenge(seed):
+    """Blobs that the volume's edges cut off, on voxels of three sizes."""
+    rng = np.random.default_rng(seed)
+    smooth = [ndimage.gaussian_filter(rng.normal(size=(24, 20, 16)), 3) for _ in range(2)]
+    true, predicted = smooth[0] > 0, smooth[0] + 0.5 * smooth[1] > 0
+    assert true[0].any() and true[..., -1].any()
+    spacing = (0.7, 0.8, 3.0)
+    expected = challenge_assd(predicted, true, spacing)
+    assert score_volume(predicted, true, spacing)["assd_mm"] == pytest.approx(expected)
+
+
+def test_the_published_example_of_the_chaos_challenge():
+    """A submission with its reference: DICE=0.978 RAVD=0.665 ASSD=0.734, says the README."""
+    place = os.environ.get("CHAOS_EVALUATION")
+    if not place:
+        pytest.skip(
+            "no example here: set CHAOS_EVALUATION to a clone of emrekavur/CHAOS-evaluation"
+        )
+    data = Path(place) / "Data_3D"
+    true, predicted = (
+        np.stack(
+            [np.asarray(Image.open(path)) != 0 for path in sorted((data / name).glob("*.png"))]
+        )
+        for name in ("Ground", "Segmentation")
+    )
+    slices = [pydicom.dcmread(path) for path in sorted((data / "DICOM_anon").glob("*.dcm"))]
+    ends = [np.array(each.ImagePositionPatient, float) for each in (slices[0], slices[-1])]
+    between = np.linalg.norm(ends[1] - ends[0]) / (len(slices) - 1)
+    scores = score_volume(predicted, true, (between, *map(float, slices[0].PixelSpacing)))
+    assert scores["dice"] == pytest.approx(0.978, abs=5e-4)
+    assert 100 * abs(scores["rvd"]) == pytest.approx(0.665, abs=5e-3)
+    assert scores["assd_mm"] == pytest.approx(0.734, abs=5e-4)
 
 
 def test_a_mask_that_fills_the_volume_has_no_surface_to_measure_from():
