@@ -183,10 +183,13 @@ def test_no_answer_is_neither_right_nor_wrong(answer, capsys):
     ("answer", "expected"),
     [
         (3, 3),
-        (1005, 1000),
+        (1005, 1000.0),
         (" Axial", "axial"),
         ({"A", "B"}, {"B", "A"}),
         (set(), set()),
+        (["A", "B"], {"B", "A"}),
+        ("BA", {"B", "A"}),
+        (("Validation", "test"), ["validation", "test"]),
         ((-120, 240.0), (-120, 240)),
         (torch.tensor([1.0, 2.0]), np.array([1, 2])),
         (np.True_, True),
@@ -201,6 +204,8 @@ def test_right_answers_are_called_right_and_why(answer, expected, capsys):
     ("answer", "expected", "reason"),
     [
         (4, 3, "4 is too large. Think."),
+        (113, 112, "113 is too large. Think."),
+        (["test", "test"], ["validation", "test"], "['test', 'test'] is not it. Think."),
         (2.97, 3.01, "2.97 is too small. Think."),
         (float("nan"), 3, "nan is not a number. Think."),
         ("three", 3, "'three' is a str, a number or array is expected. Think."),

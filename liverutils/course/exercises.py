@@ -10,7 +10,7 @@ def check(
     answer: Any,
     expected: Any,
     *,
-    tolerance: float = 0.01,
+    tolerance: float | None = None,
     why: str = "",
     hint: str = "",
     mistakes: Mapping[str, Any] | None = None,
@@ -22,7 +22,8 @@ def check(
             do. `...` or None, also inside a tuple or list, is
             not answered yet, so that a notebook nobody has answered still runs through.
         expected: The right answer.
-        tolerance: Relative; for numbers and arrays.
+        tolerance: Relative; for numbers and arrays. By default a hundredth, and nothing where the
+            right answer is a whole number.
         why: The reason, told with a right answer.
         hint: Told with a wrong answer that is none of `mistakes`.
         mistakes: What went wrong, as a sentence → the wrong answer it leads to.
@@ -37,13 +38,20 @@ def check(
         print(f"Wrong: {next(known, None) or f'{_describe_difference(answer, expected)} {hint}'}")
 
 
-def _agree(answer: Any, expected: Any, tolerance: float) -> bool:
+def _agree(answer: Any, expected: Any, tolerance: float | None) -> bool:
     if isinstance(expected, str):
         return str(answer).strip().casefold() == expected.casefold()
+    if isinstance(expected, list | tuple) and any(isinstance(part, str) for part in expected):
+        parts = answer if isinstance(answer, list | tuple) else [answer]
+        return len(parts) == len(expected) and all(
+            _agree(part, right, tolerance) for part, right in zip(parts, expected, strict=True)
+        )
     if isinstance(expected, set):
         return isinstance(answer, set | list | tuple | str) and set(answer) == expected
     if not _is_numeric(expected):
         return bool(answer == expected)
+    if tolerance is None:
+        tolerance = 0.01 if np.asarray(expected).dtype.kind == "f" else 0.0
     return (
         _is_numeric(answer)
         and np.shape(answer) == np.shape(expected)
