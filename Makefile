@@ -54,6 +54,7 @@ bench: $(VENV)/.installed## measure speed and memory, into logs/bench/
 
 readme: $(VENV)/.installed## write the README's tables from logs/
 	python -m liverutils.course.readme
+	python -m liverutils.course.model_card
 	python -m tests.benchmarks.summary
 
 architecture: $(VENV)/.installed## draw docs/architecture.svg from the imports

@@ -211,7 +211,7 @@ def test_predict_writes_what_is_asked_for(smoke_raw, weights, tmp_path, capsys):
 def test_predict_needs_a_scan_alone(smoke_raw, weights, tmp_path, capsys, monkeypatch):
     """Weights are those of the reference run, the mask is named after the scan, nothing is lost."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(scan_commands, "_default_weights", lambda: weights)
+    monkeypatch.setattr(scan_commands, "_default_weights", lambda run: weights)
     scan = smoke_raw / "volume-000.nii.gz"
     assert main(["predict", str(scan), "--quiet"]) == 0
     assert (tmp_path / "volume-000_mask.nii.gz").is_file()

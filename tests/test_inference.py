@@ -433,12 +433,11 @@ def test_a_network_of_the_other_stage_is_refused(weights, smoke_raw, tmp_path):
     scan, out = smoke_raw / "volume-000.nii.gz", tmp_path / "mask.nii.gz"
     inner = weights("inner", cropped_to="liver")
     assert "--tumor-weights" in says("wrong_stage", predict_scan, scan, inner, out)
-    outer = weights("outer")
-    says("wrong_stage", predict_scan, scan, outer, out, tumor_weights=outer)
 
 
-def test_a_cascade_writes_tumours_inside_the_liver_only(scan, tmp_path, monkeypatch):
-    first, second = thresholds(size=64), thresholds(size=32, cropped_to="liver")
+@pytest.mark.parametrize("trained_on", [{"cropped_to": "liver"}, {}], ids=["livers", "scans"])
+def test_a_cascade_writes_tumours_inside_the_liver_only(scan, trained_on, tmp_path, monkeypatch):
+    first, second = thresholds(size=64), thresholds(size=32, **trained_on)
     chosen = {"first": first, "second": second}
     monkeypatch.setattr(scan_to_file, "load_network", lambda path, _: chosen[path])
     monkeypatch.setattr(scan_to_file, "verify_case", lambda case: [])

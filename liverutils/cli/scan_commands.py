@@ -17,7 +17,9 @@ from liverutils.cli.options import (
 from liverutils.cli.output import print_json, print_rows, print_sentences, warn
 from liverutils.errors import BadInput
 
-DEFAULT_RUN = "Transfer"  # phantoms only, of all scanners and trunks: no licence, no patient
+# Both have seen phantoms only, so that nobody's licence or privacy comes with them: one knows all
+# kinds of scanners and trunks, the other looks closely enough for lesions.
+DEFAULT_RUN, DEFAULT_TUMOR_RUN = "Transfer", "UNet"
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -54,7 +56,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="leave the scans alone whose masks in the folder were made by the same weights",
     )
     predict.add_argument(
-        "--tumor-weights", type=Path, help="a second network, which looks inside the liver found"
+        "--tumor-weights",
+        type=Path,
+        help="a second network, whose tumours count inside the liver found; default: those of"
+        f" {DEFAULT_TUMOR_RUN} where --weights are the default too",
     )
     predict.add_argument("--view", choices=VIEWS, help="default: all that the weights know")
     predict.add_argument(
@@ -102,7 +107,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    options.weights = options.weights or _default_weights()
+    if options.weights is None:
+        options.weights = _default_weights(DEFAULT_RUN)
+        options.tumor_weights = options.tumor_weights or _default_weights(DEFAULT_TUMOR_RUN)
     options.out = options.out or _default_out(options.scan)
     of_one = options.out.name.endswith((".nii", ".nii.gz"))
     if of_one and options.only_missing:
@@ -115,13 +122,13 @@ def _predict(options: argparse.Namespace) -> int:
     return _predict_one(options) if of_one else _predict_all(options)
 
 
-def _default_weights() -> Path:
+def _default_weights(run: str) -> Path:
     from liverutils.course import resolve
 
-    weights = resolve(f"logs/{DEFAULT_RUN}/{DEFAULT_RUN}.safetensors")
+    weights = resolve(f"logs/{run}/{run}.safetensors")
     if not weights.is_file():
         raise BadInput(
-            f"There are no weights of the run {DEFAULT_RUN} in {weights.parent}: name others with "
+            f"There are no weights of the run {run} in {weights.parent}: name others with "
             "--weights (`liverutils list weights` shows which there are)."
         )
     return weights

@@ -40,7 +40,7 @@ PAGES = {
 }
 SECTIONS = {
     "The course": ["parts/*"],
-    "Using it": ["install", "your_scans", "batch", "data", "faults"],
+    "Using it": ["install", "your_scans", "model_card", "batch", "data", "faults"],
     "Results": ["results", "gallery", "speed"],
     "Reference": ["api/index", "architecture", "*"],
     "Taking part": ["teaching", "contributing", "changelog"],

@@ -90,7 +90,8 @@ class Networks:
 
     Attributes:
         first: Liver and tumours, or the liver.
-        second: Tumours inside the liver that the first found, or None.
+        second: Tumours inside the liver that the first found, or None: a network that was trained
+            on livers alone, or one for whole scans of which only the tumours count.
         name: Of the weights that name the tumours.
         least: `least_agreement` of the first one's weights.
     """
@@ -109,8 +110,8 @@ def load_networks(
     Raises:
         BadInput: As `prediction.load_network`; wrong_stage.
     """
-    first = _load(weights, device, cropped=False)
-    second = _load(tumor_weights, device, cropped=True) if tumor_weights else None
+    first = _load_for_scans(weights, device)
+    second = load_network(tumor_weights, device) if tumor_weights else None
     name = Path(tumor_weights or weights).stem
     return Networks(first, second, name, least_agreement(weights))
 
@@ -192,7 +193,7 @@ def segment_file(
     agreement = liver_agreement(networks.first, case, labels) if look_again and kept else None
     remarks += _say_doubt(agreement, networks.least)
     if networks.second:
-        labels = segment_in_liver(networks.second, case, labels >= LIVER)
+        labels = _find_tumors(networks.second, case, labels >= LIVER)
     remarks += doubts_of_liver(case, labels >= LIVER)
     _write(out, labels, scan, case)
     files = {"mask": str(out)}
@@ -279,16 +280,23 @@ def _what_it_would_replace(path: Path, scan: Path) -> str | None:
     return "one of the scan's own files" if scan.resolve() in path.resolve().parents else None
 
 
-def _load(weights: Path | str, device: str, cropped: bool) -> TrainedNetwork:
+def _load_for_scans(weights: Path | str, device: str) -> TrainedNetwork:
     network = load_network(weights, device)
-    if ("cropped_to" in network.data) != cropped:
-        knows = "whole scans" if cropped else "livers that another network found"
-        place = "--weights" if cropped else "--tumor-weights, beside --weights for the liver"
+    if "cropped_to" in network.data:
         raise BadInput(
-            f"The network in {weights} was trained on {knows}; give it as {place}.",
+            f"The network in {weights} was trained on livers that another network found; give it "
+            "as --tumor-weights, beside --weights for the liver.",
             fault="wrong_stage",
         )
     return network
+
+
+def _find_tumors(network: TrainedNetwork, case: Case, liver: np.ndarray) -> np.ndarray:
+    """Labels (X, Y, Z) of a liver (X, Y, Z) bool with the tumours that a second network finds."""
+    if "cropped_to" in network.data:
+        return segment_in_liver(network, case, liver)
+    tumors = segment(network, case).labels == TUMOR
+    return np.where(liver & tumors, TUMOR, liver * LIVER).astype(np.uint8)
 
 
 def _check_scan(case: Case) -> list[str]:

@@ -1,0 +1,112 @@
+"""What the model card says of the weights that `liverutils predict` takes: from their logs.
+
+`make readme` writes it anew. Real scans are not part of the repository: `python -m
+tests.real_scans` scores them and writes the numbers, and nothing else, to `docs/real_scans.csv`.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from liverutils.course.readme import fill, markdown_table
+from liverutils.course.repository import repository_root
+from liverutils.prediction import least_agreement
+from liverutils.prediction.doubt import GOOD_DICE
+from liverutils.runs import LoggedRun, load_runs
+from liverutils.scoring import mean_interval
+
+RUN = "Transfer"
+SIZES = ((20, None), (10, 20), (0, 10))  # mm, of lesions
+
+
+def write_card(card: Path, logs_dir: Path, real: Path) -> None:
+    """Replace what stands between the markers of the card by what holds now."""
+    run = load_runs(logs_dir)[RUN]
+    fill(card, "made", partial(made, run))
+    fill(card, "phantoms", partial(phantoms, run))
+    fill(card, "doubt", partial(doubt, run, logs_dir / RUN / f"{RUN}.safetensors"))
+    fill(card, "real", partial(real_scans, pd.read_csv(real)))
+
+
+def made(run: LoggedRun) -> str:
+    """How the weights came to be, in a sentence."""
+    record, minutes = run.record, run.tables["runtime"].runtime.sum() / 60
+    patients = len(record.split["train"])
+    return (
+        f"Trained for {len(run.tables['runtime'])} epochs on {patients} phantoms of the cohort "
+        f"`phantom-randomised`, {record.data['size']} pixels a side, in {minutes:.0f} minutes on "
+        f"{record.machine['device']}; revision {record.machine['git_revision'][:7]}."
+    )
+
+
+def phantoms(run: LoggedRun) -> str:
+    """Scores on phantoms that it did not see: of its own cohort and of a scanner unlike it."""
+    home, away = run.tables["patients"], run.tables["elsewhere"]
+    rows = [
+        _scores("held-out patients of its own cohort", home),
+        _scores(f"`{away.target.iloc[0]}`, another scanner and phase", away),
+    ]
+    lesions = run.tables["lesions"]
+    true, alarms = lesions[~lesions.false_positive], int(lesions.false_positive.sum())
+    found = []
+    for low, high in SIZES:
+        some = true[(true.diameter_mm >= low) & (true.diameter_mm < (high or float("inf")))]
+        name = f"{low} mm and more" if high is None else f"{low} to {high} mm"
+        found.append(f"{int(some.found.sum())} of {len(some)} of {name}")
+    said = f"Lesions found at home (IoU over one half): {', '.join(found)}; {alarms} false alarms"
+    return f"{markdown_table(rows)}\n\n{said} in {len(home)} patients."
+
+
+def _scores(on: str, table: pd.DataFrame) -> dict[str, str]:
+    mean, low, high = mean_interval(table.liver_dice.to_numpy())
+    return {
+        "phantoms": on,
+        "scans": str(len(table)),
+        "liver Dice": f"{mean:.3f} ({low:.3f} to {high:.3f})",
+        "worst": f"{table.liver_dice.min():.3f}",
+        "HD95, median": f"{table.liver_hd95_mm.median():.1f} mm",
+        "tumour Dice, all": f"{table.tumor_dice.mean():.2f}",
+    }
+
+
+def doubt(run: LoggedRun, weights: Path) -> str:
+    """When `predict` warns, and how that would have gone on the scans it was calibrated on."""
+    away, least = run.tables["elsewhere"], least_agreement(weights)
+    poor = away.liver_dice < GOOD_DICE
+    if least is None:
+        return f"No answer on `{away.target.iloc[0]}` reached a liver Dice of {GOOD_DICE}."
+    warned = away.agreement < least
+    return (
+        f"`predict` warns below an agreement of {least:.3f}. Of the {len(away)} scans of "
+        f"`{away.target.iloc[0]}`, {int(poor.sum())} have a liver Dice below {GOOD_DICE}, and "
+        f"{int((poor & warned).sum())} of them would have been warned of; so would "
+        f"{int((~poor & warned).sum())} of the {int((~poor).sum())} others."
+    )
+
+
+def real_scans(table: pd.DataFrame) -> str:
+    """The scores on real scans, one row each, and their mean by source."""
+    rows = [
+        {
+            "source": row.source,
+            "scan": str(row.volume),
+            "liver Dice": f"{row.liver_dice:.3f}",
+            "HD95, mm": "unknown" if pd.isna(row.liver_hd95_mm) else f"{row.liver_hd95_mm:.1f}",
+            "tumour Dice": "none to find"
+            if row.tumor_true_voxels == 0
+            else f"{row.tumor_dice:.2f}",
+            "agreement": f"{row.agreement:.3f}",
+        }
+        for row in table.itertuples()
+    ]
+    means = table.groupby("source").liver_dice.agg(["mean", "size"])
+    said = "; ".join(
+        f"{name}: mean {m['mean']:.3f}, n = {m['size']:.0f}" for name, m in means.T.items()
+    )
+    return f"{markdown_table(rows)}\n\nLiver Dice by source: {said}."
+
+
+if __name__ == "__main__":
+    root = repository_root()
+    write_card(root / "docs" / "model_card.md", root / "logs", root / "docs" / "real_scans.csv")
