@@ -21,15 +21,17 @@ def main() -> None:
     parser.add_argument("weights", type=Path, nargs="+", help="logs/RUN/RUN.safetensors")
     for source in ("ircadb", "lits-png", "chaos", "folder"):
         parser.add_argument(f"--{source}", type=Path, help=f"folder or archive of {source}")
+    parser.add_argument("--tumor-weights", type=Path, help="as for `liverutils predict`")
     parser.add_argument("--out", type=Path, help="write the scores of the last weights, as CSV")
     options = vars(parser.parse_args())
-    weights, out = options.pop("weights"), options.pop("out")
+    weights, out, second = (options.pop(name) for name in ("weights", "out", "tumor_weights"))
+    tumors = load_network(second) if second else None
     for path in weights:
         network, tables = load_network(path), []
         for name, place in options.items():
             if place:
                 source = name.replace("_", "-")
-                scores = score_elsewhere(network, find_cases(source, place))
+                scores = score_elsewhere(network, find_cases(source, place), tumors)
                 print(f"\n{path.stem} on {source}: liver Dice {scores.liver_dice.mean():.3f}")
                 print(scores[SHOWN].round(3).to_string(index=False))
                 tables.append(scores[SHOWN].assign(source=source))

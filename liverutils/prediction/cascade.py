@@ -135,3 +135,21 @@ def start_from(model: nn.Module, weights: Path | str) -> None:
             given[name] = torch.zeros_like(own[name])
             given[name][:, added // 2 : added // 2 + tensor.shape[1]] = tensor
     model.load_state_dict(given)
+
+
+def find_tumors(network: TrainedNetwork, case: Case, liver: np.ndarray) -> np.ndarray:
+    """Label a liver (X, Y, Z) bool and the tumours that a second network finds in it.
+
+    Args:
+        network: One that was trained on livers alone, as for `segment_in_liver`, or one for whole
+            scans, of which only the tumours inside `liver` count.
+        case: The scan.
+        liver: From the first network.
+
+    Returns:
+        (X, Y, Z) uint8.
+    """
+    if "cropped_to" in network.data:
+        return segment_in_liver(network, case, liver)
+    tumors = segment(network, case).labels == TUMOR
+    return np.where(liver & tumors, TUMOR, liver * LIVER).astype(np.uint8)

@@ -6,14 +6,17 @@ from dataclasses import replace
 import pandas as pd
 from tqdm.auto import tqdm
 
+from liverutils.prediction.cascade import find_tumors
 from liverutils.prediction.doubt import liver_agreement
 from liverutils.prediction.network import TrainedNetwork, keep_largest_liver, segment
-from liverutils.scans import Case, grey_to_hu
+from liverutils.scans import LIVER, Case, grey_to_hu
 from liverutils.scoring import score_patient
 from liverutils.sources import CaseFiles
 
 
-def score_elsewhere(network: TrainedNetwork, files: Iterable[CaseFiles]) -> pd.DataFrame:
+def score_elsewhere(
+    network: TrainedNetwork, files: Iterable[CaseFiles], second: TrainedNetwork | None = None
+) -> pd.DataFrame:
     """Segment and score labelled scans that the network has nothing to do with.
 
     The liver is its largest piece. Grey values are turned into HU by `scans.grey_to_hu`.
@@ -21,6 +24,7 @@ def score_elsewhere(network: TrainedNetwork, files: Iterable[CaseFiles]) -> pd.D
     Args:
         network: From `load_network`.
         files: The scans; one is read at a time.
+        second: Finds the tumours inside that liver, as for `find_tumors`; by default `network`.
 
     Returns:
         One row per scan: `patient`, `volume`, what `scoring.score_patient` says, and `agreement`
@@ -35,6 +39,8 @@ def score_elsewhere(network: TrainedNetwork, files: Iterable[CaseFiles]) -> pd.D
         labels = segment(network, case).labels
         keep_largest_liver(labels)
         agreement = liver_agreement(network, case, labels)
+        if second:
+            labels = find_tumors(second, case, labels >= LIVER)
         spacing = case.spacing if case.spacing_known else None
         scores = score_patient(labels, case.labels, spacing)
         names = {"patient": case.patient, "volume": case.volume, "agreement": agreement}

@@ -8,7 +8,7 @@ import numpy as np
 
 from liverutils.errors import BadInput
 from liverutils.files import check_writable
-from liverutils.prediction.cascade import segment_in_liver
+from liverutils.prediction.cascade import find_tumors
 from liverutils.prediction.doubt import FALSE_ALARMS, least_agreement, liver_agreement
 from liverutils.prediction.network import TrainedNetwork, keep_largest_liver, load_network, segment
 from liverutils.scans import (
@@ -193,7 +193,7 @@ def segment_file(
     agreement = liver_agreement(networks.first, case, labels) if look_again and kept else None
     remarks += _say_doubt(agreement, networks.least)
     if networks.second:
-        labels = _find_tumors(networks.second, case, labels >= LIVER)
+        labels = find_tumors(networks.second, case, labels >= LIVER)
     remarks += doubts_of_liver(case, labels >= LIVER)
     _write(out, labels, scan, case)
     files = {"mask": str(out)}
@@ -289,14 +289,6 @@ def _load_for_scans(weights: Path | str, device: str) -> TrainedNetwork:
             fault="wrong_stage",
         )
     return network
-
-
-def _find_tumors(network: TrainedNetwork, case: Case, liver: np.ndarray) -> np.ndarray:
-    """Labels (X, Y, Z) of a liver (X, Y, Z) bool with the tumours that a second network finds."""
-    if "cropped_to" in network.data:
-        return segment_in_liver(network, case, liver)
-    tumors = segment(network, case).labels == TUMOR
-    return np.where(liver & tumors, TUMOR, liver * LIVER).astype(np.uint8)
 
 
 def _check_scan(case: Case) -> list[str]:
