@@ -25,10 +25,6 @@ LUNG_HU = (-970, -500)
 SPINE_SLICES = 0.7
 
 
-# Share of the body's cross-section that the spine's bone covers at most; a heart covers more.
-SPINE_SIZE = 0.06
-
-
 # Share of the body's cross-section that lungs take; in the lowest slices of an abdomen none.
 LUNG_SHARE = 0.15
 
