@@ -107,7 +107,7 @@ def test_wrong_usage_is_status_2(arguments, capsys):
 @pytest.mark.parametrize(
     "command",
     [
-        *("phantom", "fetch", "prepare", "verify", "predict", "evaluate"),
+        *("phantom", "fetch", "prepare", "verify", "predict", "evaluate", "measure", "export"),
         "list",
         "bench",
         "completion",

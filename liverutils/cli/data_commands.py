@@ -1,4 +1,4 @@
-"""Commands for data sets: phantom, fetch, prepare, verify."""
+"""Commands for data sets: phantom, fetch, prepare, verify, export."""
 
 import argparse
 from collections.abc import Collection, Sequence
@@ -85,6 +85,23 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     add_quiet(verify, json=True)
     verify.set_defaults(command=_verify)
 
+    export = commands.add_parser(
+        "export",
+        help="write a data set in another program's format",
+        description="Write a data set for nnU-Net: imagesTr and labelsTr to learn from, imagesTs of"
+        " the held-out patients, splits_final.json with the course's split. The labels of those"
+        " held out lie in labelsTs, for `liverutils evaluate`. Nothing that is there is replaced.",
+    )
+    export.add_argument("format", choices=("nnunet",), help="nnU-Net's raw format, version 2")
+    add_source(export)
+    export.add_argument(
+        "--out", type=Path, required=True, help="new folder, such as nnUNet_raw/Dataset501_Liver"
+    )
+    export.add_argument("--seed", type=int, default=0, help="of the split (default: 0)")
+    add_workers(export)
+    add_quiet(export)
+    export.set_defaults(command=_export)
+
 
 def _phantom(options: argparse.Namespace) -> None:
     from liverutils.phantom import make_cohort
@@ -158,6 +175,25 @@ def _verify(options: argparse.Namespace) -> int:
     print_sentences(sentence for sentences in table.findings for sentence in sentences)
     print(f"\n{len(table)} scans: {errors} with errors, {warnings} with warnings only.")
     return 1 if errors else 0
+
+
+def _export(options: argparse.Namespace) -> None:
+    from liverutils.slices import export_nnunet
+    from liverutils.sources import find_cases
+
+    split = export_nnunet(
+        find_cases(options.source, options.raw, copy_geometry=options.copy_geometry),
+        options.out,
+        seed=options.seed,
+        workers=options.workers,
+        raw=options.raw,
+        progress=wants_bars(options),
+    )
+    parts = (len(part) for part in (split.train, split.valid, split.test))
+    print("{} patients to train on, {} to validate, {} held out.".format(*parts))
+    print(
+        f"nnU-Net's planner takes it over: nnUNetv2_plan_and_preprocess -d {options.out.name[7:10]}"
+    )
 
 
 def _times(sizes: Sequence[float] | None, form: str = "") -> str:

@@ -79,6 +79,8 @@ RULES: dict[str, Rule] = {
     "logs_dir": FOLDER,
     "gallery_dir": FOLDER,
     "out_dir": FOLDER,
+    "plan_file": ANY_TEXT,
+    "gigabytes": _number("a number of gigabytes above 0", lambda value: value > 0),
     "reference_dir": ANY_TEXT,
     "tensorboard_dir": ANY_TEXT,
     "target": _one_of(SOURCES),
@@ -145,6 +147,7 @@ COUNTS = (
     "patients",
     "slices",
     "tests",
+    "voxels",
 )
 
 

@@ -18,8 +18,8 @@ CHANGES = ("none", "growth", "shrinkage", "necrosis", "new lesion")
 # What a tumour's diameter is multiplied by; where no factor is given it is drawn from this range.
 FACTORS = {
     "none": (1.0, 1.0),
-    "growth": (1.05, 1.6),
-    "shrinkage": (0.35, 0.95),
+    "growth": (1.05, 1.5),
+    "shrinkage": (0.45, 0.95),
     "necrosis": (0.97, 1.08),
     "new lesion": (0.97, 1.03),
 }
@@ -113,7 +113,7 @@ def _change_lesion(rng: np.random.Generator, lesion: Lesion, change: str, factor
     """Grow or shrink one tumour, and in growth and shrinkage alter its shape."""
     uneven = change in ("growth", "shrinkage")
     factor *= np.exp(rng.normal(0, 0.08 if uneven else 0.0))
-    axes = lesion.axes * np.exp(rng.normal(0, 0.15 if uneven else 0.0, 3))
+    axes = lesion.axes * np.exp(rng.normal(0, 0.2 if uneven else 0.0, 3))
     changed = replace(
         lesion,
         diameter=lesion.diameter * factor,
@@ -122,4 +122,6 @@ def _change_lesion(rng: np.random.Generator, lesion: Lesion, change: str, factor
     )
     if change != "necrosis":
         return changed
-    return replace(changed, kind="necrotic", hu=float(rng.uniform(20, 45)))
+    # What dies turns to water, and the rim that lives takes up less contrast than before.
+    dead = float(rng.uniform(5, 25))
+    return replace(changed, kind="necrotic", hu=dead, rim_hu=0.65 * lesion.rim_hu + 0.35 * dead)

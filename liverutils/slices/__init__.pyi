@@ -15,6 +15,7 @@ from .loaders import SliceLoader as SliceLoader
 from .loaders import SliceLoaders as SliceLoaders
 from .loaders import gathered_ahead as gathered_ahead
 from .loaders import slice_loaders as slice_loaders
+from .nnunet import export_nnunet as export_nnunet
 from .resampling import Resampler as Resampler
 from .slice_set import INPUT_WINDOWS as INPUT_WINDOWS
 from .slice_set import SliceSet as SliceSet

@@ -28,14 +28,21 @@ import pandas as pd
 import torch
 
 from liverutils.course import find_course_cases, repository_root
-from liverutils.files import write_json
 from liverutils.models import build_model, count_parameters
 from liverutils.prediction import segment
 from liverutils.prediction.network import TrainedNetwork
 from liverutils.runs import compare_pair
-from liverutils.scans import LIVER, TUMOR, read_nifti_mask, write_nifti
+from liverutils.scans import TUMOR, read_nifti_mask, write_nifti
 from liverutils.scoring import lesion_summary, mean_interval, score_lesions, score_patient
-from liverutils.slices import Augment, SliceStore, Split, build_store, slice_loaders, split_patients
+from liverutils.slices import (
+    Augment,
+    SliceStore,
+    Split,
+    build_store,
+    export_nnunet,
+    slice_loaders,
+    split_patients,
+)
 from liverutils.sources import CaseFiles
 from liverutils.training import (
     CourseLearner,
@@ -129,8 +136,8 @@ def run_nnunet(
     split: Split, cases: list[CaseFiles], seconds: float, gigabytes: str, folder: Path
 ) -> dict:
     """Plan nnU-Net for so much memory, train it, and segment the held-out scans, as `run_ours`."""
-    write_raw(split, cases, folder / "nnUNet_raw" / DATASET)
-    write_split(split, cases, folder / "nnUNet_preprocessed" / DATASET)
+    raw = folder / "nnUNet_raw" / DATASET  # whose split the planner takes over
+    export_nnunet(cases, raw, split=split, progress=False)
     cores = os.cpu_count()
     plan = ["-c", "2d", "-gpu_memory_target", gigabytes, "-npfp", cores, "-np", cores]
     prepare_s = seconds_of(lambda: run_module(folder, PLAN, "-d", 1, *plan))
@@ -148,39 +155,6 @@ def run_module(folder: Path, module: str, *arguments: object) -> None:
         cwd=repository_root(),
         check=True,
     )
-
-
-def write_raw(split: Split, cases: list[CaseFiles], folder: Path) -> None:
-    """Write the scans in nnU-Net's layout, those held out without their labels."""
-    for name in ("imagesTr", "labelsTr", "imagesTs"):
-        (folder / name).mkdir(parents=True)
-    for files in cases:
-        case = files.load()
-        is_held_out = case.patient in split.test
-        images = folder / ("imagesTs" if is_held_out else "imagesTr")
-        write_nifti(images / f"{case.volume}_0000.nii.gz", case.image, case.affine)
-        if not is_held_out:
-            write_nifti(folder / "labelsTr" / f"{case.volume}.nii.gz", case.mask, case.affine)
-    write_json(
-        folder / "dataset.json",
-        {
-            # Grey values too are CT's: a tissue is as grey in one scan as in another.
-            "channel_names": {"0": "CT"},
-            "labels": {"background": 0, "liver": LIVER, "tumor": TUMOR},
-            "numTraining": len(list((folder / "labelsTr").iterdir())),
-            "file_ending": ".nii.gz",
-        },
-    )
-
-
-def write_split(split: Split, cases: list[CaseFiles], folder: Path) -> None:
-    """Tell nnU-Net which scans to train on, and which are for validation."""
-    folder.mkdir(parents=True)
-    fold = {
-        part: [files.volume for files in cases if files.patient in patients]
-        for part, patients in (("train", split.train), ("val", split.valid))
-    }
-    write_json(folder / "splits_final.json", [fold])
 
 
 # --- Scores -----------------------------------------------------------------------------------
