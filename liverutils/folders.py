@@ -6,6 +6,9 @@ from pathlib import Path
 
 from liverutils.errors import BadInput
 
+# Snakemake notes in every folder that a rule has made when it did.
+SNAKEMAKES = Path(".snakemake_timestamp")
+
 
 @dataclass(frozen=True)
 class FolderKind:
@@ -28,7 +31,9 @@ class FolderKind:
 
     def _has(self, path: Path) -> bool:
         depth = len(path.parts)
-        return any(path.match(p) for p in self.files if len(Path(p).parts) == depth)
+        return path == SNAKEMAKES or any(
+            path.match(p) for p in self.files if len(Path(p).parts) == depth
+        )
 
 
 def check_own(folder: Path | str, kind: FolderKind, *, reads: Iterable[Path | str] = ()) -> None:

@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from liverutils.phantom import COHORTS, ORGANS
+from liverutils.phantom.own_layout import write_own
 from liverutils.phantom.patients import make_all
 from liverutils.scans import LIVER, TUMOR, verify_case
 from liverutils.slices import Augment, TransferAugment
+from liverutils.sources import find_cases
 
 # The cohort on a coarse grid: every shape is there, in a fifth of the time.
 QUICK = replace(COHORTS["phantom-randomised"], matrix=96, slice_mm=(8.0,), subslice_mm=8.0)
@@ -79,6 +81,14 @@ def test_lesions_are_told_in_the_patients_own_millimetres(made):
 
 def test_verify_has_nothing_against_a_randomised_patient(made):
     assert [finding.fault for finding in verify_case(made[1].case)] == []
+
+
+def test_organs_on_disk_are_no_scans(made, tmp_path):
+    for number in range(2):
+        write_own(tmp_path, made[number], number)
+    cases = find_cases("phantom-randomised", tmp_path)
+    assert [case.volume for case in cases] == ["000", "001"]
+    assert all((tmp_path / f"organs-{case.volume}.nii.gz").is_file() for case in cases)
 
 
 def test_transfer_augmentation_keeps_range_shape_and_labels():

@@ -364,6 +364,7 @@ def test_what_is_not_a_store_is_never_replaced(tiny_case, write_case, tmp_path):
     with pytest.raises(BadInput, match=r"notes\.txt, which is not part of it"):
         build_store(cases, folder, size=8, progress=False)
     (folder / "notes.txt").unlink()
+    (folder / ".snakemake_timestamp").touch()  # in every folder that a rule of Snakemake made
     assert build_store(cases, folder, size=8, workers=1, progress=False).info.size == 8
 
 

@@ -27,5 +27,6 @@ def find_phantom(cohort: str, raw: Path) -> list[CaseFiles]:
         )
         for number, image in by_number(files, r"volume-(\d+)\.nii(?:\.gz)?").items()
     ]
-    read = [place for case in cases for place in (case.image, case.mask)]
+    organs = by_number(files, r"organs-(\d+)\.nii(?:\.gz)?").values()
+    read = [*organs, *(place for case in cases for place in (case.image, case.mask))]
     return cases + (unread_niftis(cohort, files, read) if cases else [])
