@@ -91,6 +91,9 @@ def test_tables_fit_a_terminal(smoke_raw, tmp_path, capsys, monkeypatch):
     assert "not_gzip" in lines[2] and "no_labels" in lines[4]
     assert lines[-1] == "5 scans: 1 with errors, 1 with warnings only."
     (raw / "volume-001.nii.gz").unlink()
+    assert main(["verify", "phantom-smoke", str(raw)]) == 1
+    assert "belongs to no scan" in capsys.readouterr().out.replace("\n  ", " ")
+    (raw / "segmentation-001.nii.gz").unlink()
     assert main(["verify", "phantom-smoke", str(raw)]) == 0, "warnings are no errors"
 
 

@@ -58,10 +58,10 @@ class RunLogs:
     """
 
     def __init__(self, folder: Path | str, name: str) -> None:
-        if not isinstance(name, str) or not re.fullmatch(r"[^\W_][\w .+=-]*", name):
+        if not isinstance(name, str) or not re.fullmatch(r"[^\W_][\w .+=-]{0,99}", name):
             raise BadInput(
                 f"run_name is {name!r}: it names a folder and files, so take letters, digits and "
-                "_ - + = . without any folder, such as 'UNet_mine'.",
+                "_ - + = . without any folder, at most 100, such as 'UNet_mine'.",
                 fault="bad_run_name",
             )
         self.folder, self.name = Path(folder), name
