@@ -3,16 +3,19 @@
 import json
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
+from liverutils import figures
 from liverutils.cli import main
 from liverutils.errors import BadInput
 from liverutils.phantom import CHANGES, COHORTS, make_follow_up, make_patient
 from liverutils.scans import (
     TUMOR,
     read_dicom_seg_alone,
+    take_plane,
     write_dicom_seg,
     write_dicom_series,
     write_nifti,
@@ -102,6 +105,24 @@ def test_a_lesion_at_the_edge_of_the_scan_is_measured_to_the_edge():
 def test_no_lesion_is_an_empty_table():
     table = measure_lesions(np.zeros((4, 4, 4), bool), UNIT)
     assert len(table) == 0 and "long_mm" in table
+
+
+def test_the_diameter_is_drawn_on_the_lesion(tiny_case):
+    lesion = measure_lesions(tiny_case.labels == TUMOR, tiny_case.affine).iloc[0]
+    figure, (left, right) = plt.subplots(1, 2)
+    figures.show_lesion(left, tiny_case, lesion)
+    seen = take_plane(tiny_case.labels == TUMOR, "axial", lesion.slice)
+    for line in left.lines:
+        column, row = np.mean(line.get_xydata(), axis=0)
+        assert seen[round(row), round(column)]
+    place = lesion[["x_mm", "y_mm", "z_mm"]]
+    for view in ("axial", "coronal", "sagittal"):
+        figures.show_place(right, tiny_case, place, view=view, reach_mm=10)
+        middle = np.mean(right.get_xlim()), np.mean(right.get_ylim())
+        shown = right.get_images()[-2].get_array()  # the picture, below the labels
+        assert 0 <= middle[1] < shown.shape[0] and 0 <= middle[0] < shown.shape[1]
+        right.clear()
+    plt.close(figure)
 
 
 # --- Categories -------------------------------------------------------------------------------
