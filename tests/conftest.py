@@ -92,7 +92,8 @@ def project(tmp_path) -> Path:
     return folder
 
 
-# What trains, builds whole stores or starts other programs; `make test-quick` leaves it out.
+# What trains, builds whole stores or starts other programs; `make test-quick` leaves it out, and
+# so it does single tests of other files that are marked there.
 SLOW_FILES = {
     "test_archives.py", "test_batch.py", "test_cascade.py", "test_classification.py",
     "test_cli.py", "test_fetch.py", "test_figures.py", "test_inference.py",

@@ -132,6 +132,7 @@ assert peak_memory_mb()["process"] > 50
 """
 
 
+@pytest.mark.slow
 def test_nothing_needs_what_windows_lacks():
     """The package alone is kept from it: other packages have ways of their own on each system."""
     subprocess.run([sys.executable, "-c", WITHOUT_UNIX], check=True)

@@ -77,6 +77,7 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_files_are_whole_whenever_their_writer_is_killed(tmp_path):
     moments, remains = random.Random(0), set()
     for kill in range(KILLS):

@@ -35,10 +35,10 @@ NOTEBOOKS = (VIEWER_NOTEBOOK, "22_unet.ipynb")
 CODE_CELLS = """() => window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells
     .map(cell => cell.toJSON()).filter(cell => cell.cell_type == 'code')"""
 ALL_RAN = f"() => ({CODE_CELLS})().every(cell => cell.execution_count)"
-SHOW_VIEWER = """() => {
+SHOW_CELL = """start => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
     const index = notebook.widgets.findIndex(
-        cell => cell.model.sharedModel.source.startsWith('view_case('));
+        cell => cell.model.sharedModel.source.startsWith(start));
     notebook.activeCellIndex = index;
     return notebook.scrollToItem(index, 'start');
 }"""
@@ -114,7 +114,7 @@ def test_all_cells_run_and_show_pictures(page):
 
 def test_the_slice_viewer_moves(page):
     _run_all_cells(page)
-    page.evaluate(SHOW_VIEWER)
+    page.evaluate(SHOW_CELL, "figures.view_case(")
     picture, slider = page.locator("img.widget-image"), page.locator(".noUi-handle").first
     readout = page.locator(".widget-readout").first
     before = picture.screenshot(), int(readout.inner_text())
@@ -134,6 +134,17 @@ def test_the_slice_viewer_moves(page):
     after_mask = _changed(picture, after_slice)
     page.get_by_role("button", name="coronal").click()
     _changed(picture, after_mask)
+
+
+def test_the_questions_answer_to_a_click(page):
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
+    page.evaluate(SHOW_CELL, "## Questions")
+    answer = page.locator("details").first
+    said = answer.locator("p")
+    sync_api.expect(said).to_be_hidden()
+    answer.locator("summary").click()
+    sync_api.expect(said).to_be_visible()
+    assert said.inner_text().startswith(("Right.", "No."))
 
 
 def _run_all_cells(page) -> list[dict]:

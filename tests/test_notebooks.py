@@ -199,6 +199,7 @@ def test_notebook_runs_under_nbval(run, tmp_path):
     assert done.returncode == 0, done.stdout[-3000:]
 
 
+@pytest.mark.slow
 def test_a_run_under_its_own_name_leaves_the_reference_as_it_is(project, monkeypatch):
     """Everything small, but the name and the folders that a reader leaves as they are."""
     for folder in ("logs", "images_gallery"):

@@ -63,6 +63,7 @@ def end_itself(item):
     return item
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_said():
     with pytest.raises(BadInput, match="memory ran out") as caught:
         list(in_processes(end_itself, range(4), 2))

@@ -29,7 +29,7 @@ def conformal_quantile(
     1 − `alpha` of all, the new patient's own weight among them.
 
     Args:
-        errors: (n,) of the calibration's patients, such as |predicted − true| volume.
+        errors: (n,) of the calibration's patients, such as `|predicted − true|` volume.
         alpha: Share of new patients whose interval may miss the truth.
         weights: (n,) how many times likelier a patient like this one is among the new patients than
             among the calibration's, up to a factor.
