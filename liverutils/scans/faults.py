@@ -121,6 +121,10 @@ FAULTS: dict[str, tuple[Severity, str]] = {
     "mask_off_liver": ("error", "The liver's mask does not lie on soft tissue; check the labels."),
     "turned_mask": ("error", "The labels are turned against their picture; turn them back."),
     "shifted_mask": ("error", "The mask fits better elsewhere; move it there."),
+    "loose_mask": (
+        "warning",
+        "The labels' border does not follow the liver's; are they drawn too large?",
+    ),
     "foreign_mask": ("error", "The labels fit no organ here; are they another scan's?"),
     "tumor_outside_liver": ("warning", "A tumour touches no liver; check the labels."),
 }

@@ -34,7 +34,7 @@ FLIP_MARGIN, GOOD_SHARE = 0.1, 0.55
 
 # How much more of the mask's rim than of what lies just outside is like the liver: 0.6 to 0.8 in
 # right masks, 0.3 in swollen ones, 0.4 at most for another patient's at its best position.
-RIGHT_BORDER, NO_BORDER = 0.45, 0.1
+RIGHT_BORDER, LOOSE_BORDER, NO_BORDER = 0.45, 0.3, 0.1
 
 
 # Around a liver a third of the tissue is of one kind; around a tumour in it, most.
@@ -220,7 +220,8 @@ def _position_faults(
     if border < (RIGHT_BORDER if is_shift else NO_BORDER):
         return {"foreign_mask": f"its border follows no organ's, {here:.0%} lies on one tissue"}
     if not is_shift:
-        return {}
+        detail = f"its rim is like the liver in {border:.0%} more places than what lies outside it"
+        return {"loose_mask": detail} if border < LOOSE_BORDER else {}
     moves = [
         f"{step * size:+.0f} {unit} along {axis}"
         for step, size, axis in zip(shift, spacing, "xyz", strict=True)

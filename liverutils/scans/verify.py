@@ -144,7 +144,7 @@ def _voxel_faults(case: Case) -> dict[str, str]:
         return found
     if detail := lacks_air(case.image):
         found["no_air"] = detail
-    is_liver = found.keys() <= {"no_air", "tumor_outside_liver"}
+    is_liver = found.keys() <= {"no_air", "loose_mask", "tumor_outside_liver"}
     return found | _body_faults(case, is_liver)
 
 

@@ -239,7 +239,7 @@ LABELS: dict[str, VoxelCase] = {
         {"mask_cut", "shifted_mask"},
     ),
     "half of the liver not labelled": (labels(left_part), {"mask_cut", "shifted_mask"}),
-    "labels 5 voxels too large": (labels(grown), {"foreign_mask"}),
+    "labels 5 voxels too large": (labels(grown), {"loose_mask", "foreign_mask"}),
     "tumours only, as 1": (
         labels(lambda m: (m == TUMOR).astype(np.uint8)),
         {"tumor_only", "liver_volume"},
