@@ -11,12 +11,14 @@ import papermill
 import pytest
 
 from liverutils.course.contents import read_contents
+from liverutils.course.model_card import write_card
 from liverutils.course.readme import write_logs_readme, write_readme
 from liverutils.course.repository import repository_url
 from liverutils.runs import choose, read_catalogue
 
 REPOSITORY = Path(__file__).parent.parent
 FRONT, LOGS = REPOSITORY / "README.md", REPOSITORY / "logs" / "README.md"
+CARD = REPOSITORY / "docs" / "model_card.md"
 LONGEST = 9000  # characters of the front page
 PAGES = [FRONT, REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
@@ -37,6 +39,13 @@ def test_the_logs_page_holds_the_results_of_the_logs(tmp_path):
     shutil.copy(LOGS, copy)
     write_logs_readme(copy, REPOSITORY / "logs", REPOSITORY / "images_gallery")
     assert copy.read_text() == LOGS.read_text(), "run `make readme`"
+
+
+def test_the_model_card_holds_the_results_of_the_logs(tmp_path):
+    copy = tmp_path / "card.md"
+    shutil.copy(CARD, copy)
+    write_card(copy, REPOSITORY / "logs", CARD.with_name("real_scans.csv"))
+    assert copy.read_text() == CARD.read_text(), "run `make readme`"
 
 
 def test_writing_twice_changes_nothing_and_keeps_the_rest(tmp_path):

@@ -26,7 +26,8 @@ def write_card(card: Path, logs_dir: Path, real: Path) -> None:
     fill(card, "made", partial(made, run))
     fill(card, "phantoms", partial(phantoms, run))
     fill(card, "doubt", partial(doubt, run, logs_dir / RUN / f"{RUN}.safetensors"))
-    fill(card, "real", partial(real_scans, pd.read_csv(real)))
+    least = least_agreement(logs_dir / RUN / f"{RUN}.safetensors")
+    fill(card, "real", partial(real_scans, pd.read_csv(real), least))
 
 
 def made(run: LoggedRun) -> str:
@@ -54,8 +55,8 @@ def phantoms(run: LoggedRun) -> str:
         some = true[(true.diameter_mm >= low) & (true.diameter_mm < (high or float("inf")))]
         name = f"{low} mm and more" if high is None else f"{low} to {high} mm"
         found.append(f"{int(some.found.sum())} of {len(some)} of {name}")
-    said = f"Lesions found at home (IoU over one half): {', '.join(found)}; {alarms} false alarms"
-    return f"{markdown_table(rows)}\n\n{said} in {len(home)} patients."
+    said = f"Lesions found at home by this network alone (IoU over one half): {', '.join(found)};"
+    return f"{markdown_table(rows)}\n\n{said} {alarms} false alarms in {len(home)} patients."
 
 
 def _scores(on: str, table: pd.DataFrame) -> dict[str, str]:
@@ -85,8 +86,8 @@ def doubt(run: LoggedRun, weights: Path) -> str:
     )
 
 
-def real_scans(table: pd.DataFrame) -> str:
-    """The scores on real scans, one row each, and their mean by source."""
+def real_scans(table: pd.DataFrame, least: float | None) -> str:
+    """The scores on real scans, one row each, their mean by source, and who was warned of."""
     rows = [
         {
             "source": row.source,
@@ -104,7 +105,13 @@ def real_scans(table: pd.DataFrame) -> str:
     said = "; ".join(
         f"{name}: mean {m['mean']:.3f}, n = {m['size']:.0f}" for name, m in means.T.items()
     )
-    return f"{markdown_table(rows)}\n\nLiver Dice by source: {said}."
+    good = table.liver_dice >= GOOD_DICE
+    warned = table.agreement < (least or 0)
+    return (
+        f"{markdown_table(rows)}\n\nLiver Dice by source: {said}. `predict` warns of "
+        f"{int((warned & ~good).sum())} of the {int((~good).sum())} scans below {GOOD_DICE}, and of "
+        f"{int((warned & good).sum())} of the {int(good.sum())} others."
+    )
 
 
 if __name__ == "__main__":
