@@ -16,7 +16,7 @@ from liverutils.prediction.doubt import GOOD_DICE
 from liverutils.runs import LoggedRun, load_runs
 from liverutils.scoring import mean_interval
 
-RUN = "Transfer"
+RUN, SHIFTED = "Transfer", "phantom-shifted"
 SIZES = ((20, None), (10, 20), (0, 10))  # mm, of lesions
 
 
@@ -43,10 +43,11 @@ def made(run: LoggedRun) -> str:
 
 def phantoms(run: LoggedRun) -> str:
     """Scores on phantoms that it did not see: of its own cohort and of a scanner unlike it."""
-    home, away = run.tables["patients"], run.tables["elsewhere"]
+    home, asked = run.tables["patients"], run.tables["elsewhere"]
+    away = asked[asked.target == SHIFTED]
     rows = [
         _scores("held-out patients of its own cohort", home),
-        _scores(f"`{away.target.iloc[0]}`, another scanner and phase", away),
+        _scores(f"`{SHIFTED}`, another scanner and phase", away),
     ]
     lesions = run.tables["lesions"]
     true, alarms = lesions[~lesions.false_positive], int(lesions.false_positive.sum())
@@ -73,17 +74,15 @@ def _scores(on: str, table: pd.DataFrame) -> dict[str, str]:
 
 def doubt(run: LoggedRun, weights: Path) -> str:
     """When `predict` warns, and how that would have gone on the scans it was calibrated on."""
-    away, least = run.tables["elsewhere"], least_agreement(weights)
-    poor = away.liver_dice < GOOD_DICE
+    asked, least = run.tables["elsewhere"], least_agreement(weights)
     if least is None:
-        return f"No answer on `{away.target.iloc[0]}` reached a liver Dice of {GOOD_DICE}."
-    warned = away.agreement < least
-    return (
-        f"`predict` warns below an agreement of {least:.3f}. Of the {len(away)} scans of "
-        f"`{away.target.iloc[0]}`, {int(poor.sum())} have a liver Dice below {GOOD_DICE}, and "
-        f"{int((poor & warned).sum())} of them would have been warned of; so would "
-        f"{int((~poor & warned).sum())} of the {int((~poor).sum())} others."
-    )
+        return f"No answer reached a liver Dice of {GOOD_DICE}."
+    alarms = [
+        f"on `{target}` it would have warned of "
+        + _alarms(rows.agreement < least, rows.liver_dice >= GOOD_DICE)
+        for target, rows in asked.groupby("target")
+    ]
+    return f"`predict` warns below an agreement of {least:.3f}: {'; '.join(alarms)}."
 
 
 def real_scans(table: pd.DataFrame, least: float | None) -> str:
@@ -107,10 +106,15 @@ def real_scans(table: pd.DataFrame, least: float | None) -> str:
     )
     good = table.liver_dice >= GOOD_DICE
     warned = table.agreement < (least or 0)
+    alarms = _alarms(warned, good)
+    return f"{markdown_table(rows)}\n\nLiver Dice by source: {said}. `predict` warns of {alarms}."
+
+
+def _alarms(warned: pd.Series, good: pd.Series) -> str:
+    poor = ~good
     return (
-        f"{markdown_table(rows)}\n\nLiver Dice by source: {said}. `predict` warns of "
-        f"{int((warned & ~good).sum())} of the {int((~good).sum())} scans below {GOOD_DICE}, and of "
-        f"{int((warned & good).sum())} of the {int(good.sum())} others."
+        f"{int((warned & poor).sum())} of the {int(poor.sum())} scans with a liver Dice below "
+        f"{GOOD_DICE}, and of {int((warned & good).sum())} of the {int(good.sum())} others"
     )
 
 
