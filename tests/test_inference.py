@@ -280,7 +280,7 @@ def predict_thresholds(scan, tmp_path, monkeypatch, agreement: float, **options)
 
 def test_a_mask_that_a_small_turn_changes_is_doubted_in_a_sentence(scan, tmp_path, monkeypatch):
     (doubt,) = predict_thresholds(scan, tmp_path, monkeypatch, 0.7).remarks
-    assert "agreement 0.70" in doubt and "0.90 or more" in doubt
+    assert "agreement 0.700" in doubt and "0.900 or more" in doubt
     sure = predict_thresholds(scan, tmp_path, monkeypatch, 0.95)
     assert not sure.remarks and sure.report()["agreement"] == 0.95
     unasked = predict_thresholds(scan, tmp_path, monkeypatch, 0.7, look_again=False)

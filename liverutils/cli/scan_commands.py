@@ -165,7 +165,7 @@ def _predict_one(options: argparse.Namespace) -> int:
         print_sentences(prediction.remarks)
         print(f"{prediction.describe()} The mask is {options.out}.")
         if prediction.agreement is not None:
-            print(f"The network agrees with itself about this liver by {prediction.agreement:.2f}.")
+            print(f"The network agrees with itself about this liver by {prediction.agreement:.3f}.")
     return 0
 
 

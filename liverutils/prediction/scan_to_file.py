@@ -232,8 +232,8 @@ def _say_doubt(agreement: float | None, least: float | None) -> list[str]:
         return []
     return [
         f"Look at this mask before you use it: turned and zoomed a little, the scan gives another "
-        f"liver (agreement {agreement:.2f}); where this network was measured, "
-        f"{1 - FALSE_ALARMS:.0%} of its good answers agreed by {least:.2f} or more."
+        f"liver (agreement {agreement:.3f}); where this network was measured, "
+        f"{1 - FALSE_ALARMS:.0%} of its good answers agreed by {least:.3f} or more."
     ]
 
 
