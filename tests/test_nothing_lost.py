@@ -10,6 +10,7 @@ from pydicom.uid import generate_uid
 
 from liverutils.errors import BadInput
 from liverutils.phantom.layouts import LAYOUTS
+from liverutils.phantom.scene import Made
 from liverutils.scans import list_files, write_dicom_series, write_nifti
 from liverutils.sources import find_cases
 
@@ -34,7 +35,7 @@ LITTLE = {
 
 @pytest.mark.parametrize("source", LITTLE)
 def test_what_is_read_for_no_scan_is_named(tmp_path, tiny_case, source):
-    LAYOUTS[source].write(tmp_path, tiny_case, 1)
+    LAYOUTS[source].write(tmp_path, Made(tiny_case, [], None), 1)
     assert volumes_not_used(source, tmp_path) == []
     for name in LITTLE[source]:
         write_nifti(tmp_path / name, tiny_case.labels, tiny_case.affine)
@@ -44,7 +45,7 @@ def test_what_is_read_for_no_scan_is_named(tmp_path, tiny_case, source):
 @pytest.mark.parametrize("source", ["ircadb", "chaos", "crlm"])
 def test_masks_without_their_scan_are_named(tmp_path, tiny_case, source):
     for number in (LAYOUTS[source].first, LAYOUTS[source].first + 1):
-        LAYOUTS[source].write(tmp_path, tiny_case, number)
+        LAYOUTS[source].write(tmp_path, Made(tiny_case, [], None), number)
     image = find_cases(source, tmp_path)[1].image
     shutil.rmtree(image) if image.is_dir() else image.unlink()
     assert len(volumes_not_used(source, tmp_path)) == 1
@@ -81,7 +82,7 @@ def test_a_cd_of_several_patients_holds_several_patients(tmp_path, tiny_case):
 
 def test_of_several_phases_that_of_the_labels_is_read(tmp_path, tiny_case):
     """As in some series of Colorectal-Liver-Metastases: the SEG refers to one of two phases."""
-    LAYOUTS["crlm"].write(tmp_path, tiny_case, 1001)
+    LAYOUTS["crlm"].write(tmp_path, Made(tiny_case, [], None), 1001)
     series = find_cases("crlm", tmp_path)[0].image
     for path in list_files(series):
         dataset = pydicom.dcmread(path)
@@ -101,7 +102,7 @@ def test_of_several_phases_that_of_the_labels_is_read(tmp_path, tiny_case):
 
 def test_the_segments_of_colorectal_liver_metastases(tmp_path, tiny_case):
     """Liver Remnant, Hepatic and Portal are no liver and no tumour."""
-    LAYOUTS["crlm"].write(tmp_path, tiny_case, 1001)
+    LAYOUTS["crlm"].write(tmp_path, Made(tiny_case, [], None), 1001)
     (files,) = find_cases("crlm", tmp_path)
     dataset = pydicom.dcmread(files.mask)
     dataset.SegmentSequence[1].SegmentLabel = "Tumor_1"

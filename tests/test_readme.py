@@ -65,7 +65,7 @@ def test_the_front_page_is_short():
 
 
 def test_every_notebook_stands_on_the_front_page_once_and_in_order():
-    linked = re.findall(r"<br>(\w+)\]|\[(\w+)\]\(notebooks/", between(FRONT, "notebooks"))
+    linked = re.findall(r"<br>(\w+)\]|\[(\w+)\]\((?:notebooks|logs)/", between(FRONT, "notebooks"))
     listed = [notebook.name for part in read_contents() for notebook in part.notebooks]
     assert ["".join(names) for names in linked] == listed
 
