@@ -1,12 +1,14 @@
 """Liver and tumours read from a DICOM Segmentation object onto the grid of its series."""
 
+from __future__ import annotations
+
 import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import highdicom as hd
 import numpy as np
 from pydicom.errors import InvalidDicomError
 
@@ -14,6 +16,9 @@ from liverutils.errors import BadInput
 from liverutils.scans.archives import open_file
 from liverutils.scans.case import LIVER, TUMOR, turn_to_ras
 from liverutils.scans.dicom import LPS_TO_RAS
+
+if TYPE_CHECKING:
+    import highdicom as hd
 
 
 def read_dicom_seg(path: Path, shape: tuple[int, ...], affine: np.ndarray) -> np.ndarray:
@@ -83,6 +88,9 @@ def slices_drawn_on(path: Path) -> set[str]:
 @contextmanager
 def _as_dicom_seg(path: Path) -> Iterator[hd.seg.Segmentation]:
     """Open a DICOM SEG; what goes wrong while it is read raises BadInput, not_seg."""
+    # It takes a second to import, and every notebook knows of this reader.
+    import highdicom as hd
+
     try:
         with open_file(path) as file:
             yield hd.seg.segread(io.BytesIO(file.read()))
