@@ -9,12 +9,11 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
-from doubles import TRAINED_ON
+from doubles import TRAINED_ON, read_nifti
 
 from liverutils.cli import main, scan_commands
 from liverutils.models import build_model, save_weights
 from liverutils.scans import read_nifti_mask, write_nifti
-from liverutils.scans.nifti import read_nifti
 from liverutils.scoring import score_patient
 from liverutils.slices import SliceStore
 

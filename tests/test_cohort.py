@@ -5,13 +5,12 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from doubles import TRAINED_ON
+from doubles import TRAINED_ON, read_nifti
 
 from liverutils.cli import main
 from liverutils.errors import BadInput
 from liverutils.models import build_model, save_weights
 from liverutils.prediction import cohort, segment_scans
-from liverutils.scans.nifti import read_nifti
 from liverutils.sources import find_cases
 
 

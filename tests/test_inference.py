@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from doubles import TRAINED_ON
+from doubles import TRAINED_ON, read_nifti
 from torch import nn
 
 from liverutils.errors import BadInput
@@ -34,7 +34,6 @@ from liverutils.prediction.network import (
 from liverutils.prediction.painter import Painter
 from liverutils.scans import Case, turn_to_ras, write_dicom_series, write_nifti
 from liverutils.scans.dicom import LPS_TO_RAS
-from liverutils.scans.nifti import read_nifti
 from liverutils.slices import Resampler, apply_window, cut_case
 from liverutils.sources import read_scan
 

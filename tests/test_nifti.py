@@ -5,6 +5,7 @@ import zipfile
 import nibabel as nib
 import numpy as np
 import pytest
+from doubles import read_nifti
 from isal import igzip
 
 from liverutils.errors import BadInput
@@ -15,7 +16,7 @@ from liverutils.scans import (
     write_nifti,
     write_nifti_like,
 )
-from liverutils.scans.nifti import MOST_PADDING, read_nifti
+from liverutils.scans.nifti import MOST_PADDING
 from liverutils.sources import find_cases, read_scan
 
 SHAPE = (32, 32, 16)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from doubles import read_nifti
 from scipy import ndimage
 
 from liverutils.errors import BadInput
@@ -19,7 +20,6 @@ from liverutils.phantom.render import acquire
 from liverutils.phantom.scanner import Scan, sample_scan
 from liverutils.phantom.shapes import Grid, upsample
 from liverutils.scans import LIVER, TUMOR, read_nifti_mask
-from liverutils.scans.nifti import read_nifti
 from liverutils.sources import find_cases
 
 SMOKE = COHORTS["phantom-smoke"]

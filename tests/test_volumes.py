@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from doubles import read_nifti
 
 from liverutils.errors import BadInput
 from liverutils.scans import (
@@ -23,7 +24,6 @@ from liverutils.scans import (
     write_dicom_series,
     write_nifti,
 )
-from liverutils.scans.nifti import read_nifti
 
 
 def read_case(image, mask=None):

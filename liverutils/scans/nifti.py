@@ -40,25 +40,18 @@ GEOMETRY = (
 MOST_PADDING = 64 << 20
 
 
-def read_nifti(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a NIfTI volume as int16 (X, Y, Z) in RAS order, with its affine (4, 4).
+def read_nifti_mask(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
+    """Read NIfTI labels as uint8 (X, Y, Z) in RAS order, with their affine (4, 4).
 
-    The file may lie in an archive. Real values are rounded. The voxels are held once in memory:
-    they are decompressed and converted slice by slice, and turned to RAS as a view.
+    The file may lie in an archive. The voxels are held once in memory: they are decompressed and
+    converted slice by slice, and turned to RAS as a view.
+
+    Masks of 0 and 255, scaled ones and probabilities become labels where that is unambiguous (see
+    `scans.labels`). A value that is no label (negative, above 254 or no whole number) becomes 255.
 
     Raises:
         BadInput: not_gzip, truncated_gzip, not_nifti, truncated_nifti, not_3d, not_grey,
             bad_affine, gantry_tilt, wrong_unit, nan_voxels.
-    """
-    stored = _read_stored(Path(path), np.int16, _to_int16)
-    return turn_to_ras(stored.array, stored.affine)
-
-
-def read_nifti_mask(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Read NIfTI labels as uint8 (X, Y, Z) in RAS order, with their affine; as `read_nifti`.
-
-    Masks of 0 and 255, scaled ones and probabilities become labels where that is unambiguous (see
-    `scans.labels`). A value that is no label (negative, above 254 or no whole number) becomes 255.
     """
     stored = _read_labels(Path(path))
     return turn_to_ras(stored.array, stored.affine)
@@ -81,11 +74,11 @@ def write_nifti_like(path: Path | str, array: np.ndarray, scan: Path | str) -> N
 
     Args:
         path: As for `write_nifti`.
-        array: uint8 (X, Y, Z), or (X, Y, Z, N) for N volumes, in the order of `read_nifti(scan)`.
+        array: uint8 (X, Y, Z), or (X, Y, Z, N) for N volumes, in RAS order.
         scan: A NIfTI file; it may lie in an archive.
 
     Raises:
-        BadInput: As `read_nifti`.
+        BadInput: As `read_nifti_mask`.
     """
     with _open_nifti(Path(scan)) as (stream, _):
         header = read_header(stream, Path(scan))
@@ -127,7 +120,7 @@ def case_from_nifti(
             affine says otherwise. Without it only an affine that is the identity is not believed.
 
     Raises:
-        BadInput: As `read_nifti`, and single_slice, different_grids, unknown_labels.
+        BadInput: As `read_nifti_mask`, and single_slice, different_grids, unknown_labels.
     """
     stored = _read_stored(Path(image_path), np.int16, _to_int16)
     image, affine = turn_to_ras(stored.array, stored.affine)
