@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from liverutils.cli.options import (
     VIEWS,
@@ -15,6 +16,9 @@ from liverutils.cli.options import (
     wants_bars,
 )
 from liverutils.cli.output import print_json, print_rows, print_sentences
+
+if TYPE_CHECKING:
+    from liverutils.sources import CaseFiles
 
 
 def _layouts() -> Collection[str]:
@@ -131,11 +135,16 @@ def _fetch(options: argparse.Namespace) -> None:
         print(f"{path} is there; go on with `liverutils verify {options.source} {path}`.")
 
 
-def _prepare(options: argparse.Namespace) -> int:
-    from liverutils.slices import build_store
+def _cases(options: argparse.Namespace) -> "list[CaseFiles]":
     from liverutils.sources import find_cases
 
-    cases = find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
+    return find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
+
+
+def _prepare(options: argparse.Namespace) -> int:
+    from liverutils.slices import build_store
+
+    cases = _cases(options)
     n_kept = max(1, round(options.fraction * len(cases)))
     store = build_store(
         cases[: min(n_kept, options.limit or n_kept)],
@@ -158,9 +167,8 @@ def _prepare(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from liverutils.scans import verify_cases
-    from liverutils.sources import find_cases
 
-    cases = find_cases(options.source, options.raw, copy_geometry=options.copy_geometry)
+    cases = _cases(options)
     table = verify_cases(cases, workers=options.workers, progress=wants_bars(options))
     errors, warnings = ((table.severity == severity).sum() for severity in ("error", "warning"))
     if options.json:
@@ -179,10 +187,9 @@ def _verify(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> None:
     from liverutils.slices import export_nnunet
-    from liverutils.sources import find_cases
 
     split = export_nnunet(
-        find_cases(options.source, options.raw, copy_geometry=options.copy_geometry),
+        _cases(options),
         options.out,
         seed=options.seed,
         workers=options.workers,

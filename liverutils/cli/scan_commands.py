@@ -142,6 +142,12 @@ def _default_out(scan: Path) -> Path:
     return out
 
 
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What one scan and a folder of scans are segmented with alike."""
+    names = ("tumor_weights", "view", "augment", "look_again", "device")
+    return {name: getattr(options, name) for name in names} | {"progress": wants_bars(options)}
+
+
 def _predict_one(options: argparse.Namespace) -> int:
     from liverutils.prediction import predict_scan
 
@@ -149,14 +155,9 @@ def _predict_one(options: argparse.Namespace) -> int:
         options.scan,
         options.weights,
         options.out,
-        tumor_weights=options.tumor_weights,
-        view=options.view,
-        augment=options.augment,
-        look_again=options.look_again,
         dicom_seg=options.dicom_seg,
         probabilities=options.probabilities,
-        device=options.device,
-        progress=wants_bars(options),
+        **_settings(options),
     )
     if options.json:
         about = {"name": prediction.case.volume, "scan": options.scan, "status": "segmented"}
@@ -177,14 +178,9 @@ def _predict_all(options: argparse.Namespace) -> int:
         find_cases("folder", options.scan),
         options.weights,
         options.out,
-        tumor_weights=options.tumor_weights,
-        view=options.view,
-        augment=options.augment,
-        look_again=options.look_again,
-        device=options.device,
         only_missing=options.only_missing,
         reads=options.scan,
-        progress=wants_bars(options),
+        **_settings(options),
     )
     failed = [report for report in reports if report["status"] == "failed"]
     if options.json:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from liverutils.course.readme import fill, markdown_table
+from liverutils.course.readme import fill, markdown_table, minutes_trained, write_interval
 from liverutils.course.repository import repository_root
 from liverutils.prediction import least_agreement
 from liverutils.prediction.doubt import GOOD_DICE
@@ -25,19 +25,19 @@ def write_card(card: Path, logs_dir: Path, real: Path) -> None:
     run = load_runs(logs_dir)[RUN]
     fill(card, "made", partial(made, run))
     fill(card, "phantoms", partial(phantoms, run))
-    fill(card, "doubt", partial(doubt, run, logs_dir / RUN / f"{RUN}.safetensors"))
     least = least_agreement(logs_dir / RUN / f"{RUN}.safetensors")
+    fill(card, "doubt", partial(doubt, run, least))
     fill(card, "real", partial(real_scans, pd.read_csv(real), least))
 
 
 def made(run: LoggedRun) -> str:
     """How the weights came to be, in a sentence."""
-    record, minutes = run.record, run.tables["runtime"].runtime.sum() / 60
-    patients = len(record.split["train"])
+    record, patients = run.record, len(run.record.split["train"])
     return (
         f"Trained for {len(run.tables['runtime'])} epochs on {patients} phantoms of the cohort "
-        f"`phantom-randomised`, {record.data['size']} pixels a side, in {minutes:.0f} minutes on "
-        f"{record.machine['device']}; revision {record.machine['git_revision'][:7]}."
+        f"`phantom-randomised`, {record.data['size']} pixels a side, in "
+        f"{minutes_trained(run):.0f} minutes on {record.machine['device']}; revision "
+        f"{record.machine['git_revision'][:7]}."
     )
 
 
@@ -61,20 +61,19 @@ def phantoms(run: LoggedRun) -> str:
 
 
 def _scores(on: str, table: pd.DataFrame) -> dict[str, str]:
-    mean, low, high = mean_interval(table.liver_dice.to_numpy())
     return {
         "phantoms": on,
         "scans": str(len(table)),
-        "liver Dice": f"{mean:.3f} ({low:.3f} to {high:.3f})",
+        "liver Dice": write_interval(mean_interval(table.liver_dice.to_numpy())),
         "worst": f"{table.liver_dice.min():.3f}",
         "HD95, median": f"{table.liver_hd95_mm.median():.1f} mm",
         "tumour Dice, all": f"{table.tumor_dice.mean():.2f}",
     }
 
 
-def doubt(run: LoggedRun, weights: Path) -> str:
+def doubt(run: LoggedRun, least: float | None) -> str:
     """When `predict` warns, and how that would have gone on the scans it was calibrated on."""
-    asked, least = run.tables["elsewhere"], least_agreement(weights)
+    asked = run.tables["elsewhere"]
     if least is None:
         return f"No answer reached a liver Dice of {GOOD_DICE}."
     alarms = [

@@ -97,7 +97,7 @@ def reached(logs_dir: Path) -> str:
 def minutes_of_training(logs_dir: Path) -> str:
     """Say how long the notebooks' reference runs trained, and on what."""
     runs = list(_scored(logs_dir).values())
-    minutes = sorted(_minutes(run) for run in runs)
+    minutes = sorted(minutes_trained(run) for run in runs)
     machines = sorted({_machine(run) for run in runs})
     return (
         f"The {len(runs)} reference runs below trained for {minutes[0]:.0f} to {minutes[-1]:.0f} "
@@ -111,7 +111,8 @@ def _machine(run: LoggedRun) -> str:
     return f"one {device}" if is_gpu else f"{cores} cores of {device}"
 
 
-def _minutes(run: LoggedRun) -> float:
+def minutes_trained(run: LoggedRun) -> float:
+    """Minutes that the epochs of a run took together."""
     return run.tables["runtime"].runtime.sum() / 60
 
 
@@ -135,15 +136,15 @@ def _reached(name: str, run: LoggedRun) -> dict[str, str]:
     row |= {"notebook": name, "patients": str(len(run.record.held_out or ()))}
     if run.has(*CLASSIFICATION):
         patients, slices = run.tables["patients"], run.tables["slices"]
-        row["accuracy"] = _interval(mean_interval(patients.accuracy, patients.slices), 2)
+        row["accuracy"] = write_interval(mean_interval(patients.accuracy, patients.slices), 2)
         row["majority"] = f"{slices.true.value_counts(normalize=True).max():.2f}"
     if run.has(*SEGMENTATION):
         patients, lesions = run.tables["patients"], run.tables["lesions"]
         row["liver Dice"] = f"{patients.liver_dice.mean():.3f}"
-        row["tumour Dice"] = _interval(mean_interval(patients.tumor_dice), 2)
+        row["tumour Dice"] = write_interval(mean_interval(patients.tumor_dice), 2)
         row["lesions found"] = _lesions_found(run)
         row["false alarms"] = str(int(lesions.false_positive.sum()))
-    return row | {"minutes": f"{_minutes(run):.1f}"}
+    return row | {"minutes": f"{minutes_trained(run):.1f}"}
 
 
 def results(logs_dir: Path) -> str:
@@ -238,8 +239,8 @@ def _segmentation_row(run: LoggedRun) -> dict[str, str]:
     patients = run.tables["patients"]
     return {
         "run": _link(run),
-        "liver Dice": _interval(mean_interval(patients.liver_dice)),
-        "tumour Dice": _interval(mean_interval(patients.tumor_dice)),
+        "liver Dice": write_interval(mean_interval(patients.liver_dice)),
+        "tumour Dice": write_interval(mean_interval(patients.tumor_dice)),
         "lesions found": _lesions_found(run),
         "false alarms": str(int(run.tables["lesions"].false_positive.sum())),
         "liver HD95, mm": f"{patients.liver_hd95_mm.mean():.1f}",
@@ -252,9 +253,9 @@ def _class_row(run: LoggedRun) -> dict[str, str]:
     lesion = bootstrap_auc(has_lesion, slices[SLICE_CLASSES[LESION]], slices.patient)
     return {
         "run": _link(run),
-        "accuracy": _interval(mean_interval(patients.accuracy, patients.slices)),
+        "accuracy": write_interval(mean_interval(patients.accuracy, patients.slices)),
         "majority": f"{slices.true.value_counts(normalize=True).max():.3f}",
-        "AUC lesion or none": _interval(lesion),
+        "AUC lesion or none": write_interval(lesion),
     } | _costs(run)
 
 
@@ -264,7 +265,7 @@ def _costs(run: LoggedRun) -> dict[str, str]:
         "pixels": str(run.record.data["size"]),
         "parameters, M": f"{cost['parameters'] / 1e6:.2f}",
         "ms a slice": f"{cost['ms_per_slice']:.1f}",
-        "training, min": f"{_minutes(run):.1f}",
+        "training, min": f"{minutes_trained(run):.1f}",
     }
 
 
@@ -280,7 +281,8 @@ def _link(run: LoggedRun) -> str:
     return f"[{run.name}]({copy.relative_to('logs')})" if copy else run.name
 
 
-def _interval(interval: Interval, digits: int = 3) -> str:
+def write_interval(interval: Interval, digits: int = 3) -> str:
+    """Return a mean with its interval in brackets."""
     mean, low, high = (f"{v:.{digits}f}" for v in (interval.mean, interval.low, interval.high))
     return f"{mean} ({low} to {high})"
 
